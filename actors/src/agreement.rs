@@ -70,7 +70,7 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
         });
         if let Some((source, image)) = among {
             said.insert(format!(
-                "node `{}` writes pictures into {}, from where node `{}` reads {}, which one of them could replace: name another folder (`dir`)",
+                "node `{}` writes pictures into {}, from which node `{}` reads {}, and could replace it: choose another folder (`dir`)",
                 sink.name,
                 dir.display(),
                 source.name,
@@ -97,13 +97,13 @@ fn writing_the_same_images(graph: &Graph) -> Vec<String> {
         let dir = dir.display();
         if other.name != node.name {
             said.insert(format!(
-                "nodes `{}` and `{}` both write pictures into {dir}, where those of one name would replace each other: name a folder for each \
+                "nodes `{}` and `{}` both write pictures into {dir}, where those of the same name would replace each other: choose a separate folder for each \
                  (`dir`)",
                 other.name, node.name
             ));
         } else if upstream(graph, index).any(|node| node.actor == ImageSource::NAME) {
             said.insert(format!(
-                "node `{}` writes the pictures of each stream into {dir}, where images of one name would replace each other: name a folder for \
+                "node `{}` writes the pictures of each stream into {dir}, where images of the same name would replace each other: choose a folder for \
                  each stream (`dir`), or leave out `each: stream`",
                 node.name
             ));
@@ -145,7 +145,7 @@ fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
     let say = |(_, node): (usize, &NodeSpec)| {
         format!(
             "node `{}` records what it receives, with all faces (`record`), but node `{hiding}` hides them (`blur`): \
-             leave out `record`, or say `unblurred: true` beside it",
+             leave out `record`, or add `unblurred: true`",
             node.name
         )
     };
@@ -168,8 +168,8 @@ fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
                 let (forget, max_lost) = (own.forget, its.max_lost);
                 if forget.0 < max_lost.0 {
                     said.insert(format!(
-                        "node `{}` forgets a face after {forget} (`forget`), but node `{}` finds lost ones again for {max_lost} (`max_lost`): \
-                         they would be smoothed anew; set `forget` to {max_lost} or more",
+                        "node `{}` forgets a face after {forget} (`forget`), but node `{}` can find a lost face again for {max_lost} (`max_lost`): \
+                         its smoothing would start anew; set `forget` to {max_lost} or more",
                         smooth.name, track.name
                     ));
                 }

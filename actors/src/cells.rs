@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 /// Writes a number with a fixed number of decimals into an empty cell; zero has no sign.
 pub(crate) fn write_decimal(cell: &mut String, value: f32, decimals: usize) {
-    write!(cell, "{value:.decimals$}").expect("a string takes everything");
+    write!(cell, "{value:.decimals$}").expect("writing to a string never fails");
     if cell.starts_with('-') && cell.chars().all(|c| matches!(c, '-' | '0' | '.')) {
         cell.remove(0);
     }

@@ -185,13 +185,13 @@ impl VideoMessage {
         let pixels = width.checked_mul(height);
         // Larger than any source produces unless it is asked to.
         let pixels = pixels.filter(|pixels| (1..=MOST_PIXELS as usize).contains(pixels));
-        let pixels = pixels.ok_or("no picture, or one larger than any camera's")?;
+        let pixels = pixels.ok_or("the picture is empty or too large")?;
         let frame = if self.is_jpeg {
             jpeg::decode(&self.pixels, (width, height), &FramePool::new())?
         } else if self.pixels.len() == 3 * pixels {
             Frame::from_bgr(width, height, self.pixels)
         } else {
-            return Err("pixels that are not as many as the picture has".into());
+            return Err("the number of pixels does not match the size of the picture".into());
         };
         let truth = self.truth.map(|truth| {
             let faces = truth.faces.into_iter().map(TrueFaceMessage::read);

@@ -62,7 +62,10 @@ pub fn installed() -> Vec<Part> {
 
 fn trusted() -> Result<String, String> {
     match trusted_by_system() {
-        0 => Err("the system trusts nobody; install Debian's package ca-certificates".to_owned()),
+        0 => Err(
+            "the system trusts no certificates; install Debian's package ca-certificates"
+                .to_owned(),
+        ),
         certificates => Ok(format!(
             "rustls; the system trusts {certificates} certificates"
         )),

@@ -214,7 +214,7 @@ impl ServerCertVerifier for Verifier {
                 issuers.verify_server_cert(end_entity, intermediates, name, ocsp, now)
             }
             _ => Err(rustls::Error::General(
-                "its certificate is another than the one whose fingerprint was given".to_owned(),
+                "its certificate does not match the given fingerprint".to_owned(),
             )),
         };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);

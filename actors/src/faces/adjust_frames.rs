@@ -125,7 +125,7 @@ fn parts(mask: Option<&str>) -> Result<Vec<Part>, ActorError> {
 fn part(text: &str) -> Result<Part, ActorError> {
     let wrong = || {
         format!(
-            "mask has `{text}`, but a part is LEFT,TOP,WIDTH,HEIGHT in shares of the frame, such as `0,0,1,0.2`"
+            "mask has `{text}`, but a part is LEFT,TOP,WIDTH,HEIGHT in fractions of the frame, such as `0,0,1,0.2`"
         )
     };
     let numbers: Result<Vec<f32>, _> = text
@@ -139,7 +139,7 @@ fn part(text: &str) -> Result<Part, ActorError> {
     // Sums of fractions may round.
     let is_inside = |low: f32, high: f32| low >= 0.0 && high > low && high <= 1.0 + 1e-4;
     if !(is_inside(left, right) && is_inside(top, bottom)) {
-        return Err(format!("{}; this one is not inside of the frame", wrong()).into());
+        return Err(format!("{}; this one is not inside the frame", wrong()).into());
     }
     Ok([left, top, right.min(1.0), bottom.min(1.0)])
 }

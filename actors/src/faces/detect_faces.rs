@@ -99,12 +99,12 @@ pub enum DetectFacesError {
     UnknownFile { path: PathBuf },
     /// An ONNX model that is neither YuNet nor UltraFace.
     #[error(
-        "model {} is not a face detector known here; expected {} or {}; found {found}",
+        "model {} is not a known face detector; expected {} or {}; found {found}",
         path.display(), yunet::EXPECTED, ultraface::EXPECTED
     )]
     UnknownModel { path: PathBuf, found: String },
     /// A mistake in the model, or an attempt to exhaust memory.
-    #[error("model {} takes pictures of {width} × {height} pixels, which no face detector does", path.display())]
+    #[error("model {} has the unsupported detector input size {width} × {height}", path.display())]
     InputSize {
         path: PathBuf,
         width: usize,
@@ -222,10 +222,13 @@ impl DetectFacesSettings {
             return Err(unsupported("device", "it runs on the processor only"));
         }
         if cascade && self.precision != Precision::F32 {
-            return Err(unsupported("precision", "it has no model"));
+            return Err(unsupported("precision", "it is not a neural network"));
         }
         if cascade && self.threads.get() != 1 {
-            return Err(unsupported("threads", "it has one; use `replicas`"));
+            return Err(unsupported(
+                "threads",
+                "it runs on one thread; use `replicas`",
+            ));
         }
         self.device.computes_in(self.precision)?;
         Ok(file)

@@ -49,7 +49,12 @@ impl Haar {
         max_side: Option<usize>,
         min_size: f32,
     ) -> Result<Self, ActorError> {
-        let unusable = || format!("{} is no Haar cascade that OpenCV can read", path.display());
+        let unusable = || {
+            format!(
+                "{} is not a Haar cascade that OpenCV can read",
+                path.display()
+            )
+        };
         let text = path.to_str().ok_or_else(unusable)?;
         let cascade =
             CascadeClassifier::new(text).map_err(|error| format!("{}: {error}", unusable()))?;

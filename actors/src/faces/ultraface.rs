@@ -58,7 +58,7 @@ impl Ultraface {
             .filter(|&known| known != count)
         {
             return Err(format!(
-                "the boxes of {path} are not decoded, and refer to something else than UltraFace's priors: {count} of them, not {known}; use a file that decodes them, such as version-RFB-320.onnx"
+                "the boxes of {path} are not decoded and do not match UltraFace's priors: there are {count} boxes, not {known}; use a file that decodes them, such as version-RFB-320.onnx"
             )
             .into());
         }

@@ -187,7 +187,7 @@ fn decode(
     {
         let (stride, got) = (grid.stride, grid.class.len());
         return Err(format!(
-            "YuNet's outputs for stride {stride} have {got} cells where the input has {cells}: this model needs another size"
+            "YuNet's outputs for stride {stride} have {got} cells, but the input has {cells}: this model needs another input size"
         )
         .into());
     }

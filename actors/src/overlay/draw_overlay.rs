@@ -174,7 +174,7 @@ impl Actor for DrawOverlay {
         }
         if !settings.blur_delay.0.is_zero() && settings.blur.how().is_none() {
             return Err(
-                "`blur_delay` holds frames back, but there is no `blur` for which it could".into(),
+                "`blur_delay` is set, but there is no `blur`: set `blur`, or leave out `blur_delay`".into(),
             );
         }
         Ok(())
@@ -242,7 +242,7 @@ impl Actor for DrawOverlay {
             tracing::warn!(
                 stream,
                 hurried,
-                "frames were held back for less than `blur_delay`: there were more than {MOST_HELD}"
+                "frames were held back for less than `blur_delay`: more than {MOST_HELD} were waiting"
             );
         }
         if let Some(hub) = &self.hub {

@@ -66,7 +66,7 @@ pub(crate) fn go_on(
         let below = life.settled.get(stream).copied().unwrap_or_default();
         if last.saturating_add(1) < below {
             tracing::warn!(
-                "`{}` ends at frame {last} of stream {stream}, of which everything below {below} had been settled: what is between was not written there, or lost with the machine's power",
+                "`{}` ends at frame {last} of stream {stream}, although everything below {below} had been settled: the frames in between were not written to it, or were lost in a power failure",
                 part.display()
             );
         }
@@ -126,7 +126,7 @@ fn found(path: &Path, life: &Life, form: Form<'_>) -> Result<Option<Earlier>, Ac
 
 fn stuck(path: &Path, error: &io::Error) -> ActorError {
     format!(
-        "cannot go on with `{}`: {error}; move it away to begin anew",
+        "cannot continue `{}`: {error}; move it away to start a new one",
         path.display()
     )
     .into()
@@ -184,7 +184,7 @@ impl Earlier {
                 Ok(false) => return Ok(Some(earlier)),
                 // The torn row of a killed writer may not be valid text.
                 Err(error) if whole.is_torn_at(reader.position().byte()) => {
-                    tracing::debug!("the last row was torn: {error}");
+                    tracing::debug!("the last row is incomplete: {error}");
                     earlier.cut(begin..whole.length);
                     return Ok(Some(earlier));
                 }

@@ -75,7 +75,7 @@ impl JsonSchema for SegmentLimit {
 /// Checks the segment settings of a sink.
 pub(crate) fn check(limit: Option<SegmentLimit>, keep: Option<u32>) -> Result<(), ActorError> {
     match (limit, keep) {
-        (None, Some(_)) => Err("keep says how many segments stay: add `segment: 10m`".into()),
+        (None, Some(_)) => Err("keep limits the number of segments, but there is no `segment`: add one, such as `segment: 10m`".into()),
         (_, Some(0)) => Err("keep is 0, but must be at least 1".into()),
         _ => Ok(()),
     }

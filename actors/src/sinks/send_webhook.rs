@@ -130,7 +130,7 @@ impl Actor for SendWebhook {
             return Err(format!("waiting is {waiting}, but must be 1 to {MOST_WAITING}").into());
         }
         if settings.retry.times == 0 {
-            return Err("retry.times is 0, but a message must be sent once".into());
+            return Err("retry.times is 0, but a message must be sent at least once".into());
         }
         settings.address.read().map(drop)
     }

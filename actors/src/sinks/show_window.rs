@@ -108,7 +108,7 @@ fn show(title: &str, frames: &Receiver<Frame>) -> Result<(), ShowWindowError> {
             empty => empty.insert(open(title, width, height)?),
         };
         if !window.is_open() {
-            tracing::info!("the window `{title}` was closed; the run goes on");
+            tracing::info!("the window `{title}` was closed; the run continues");
             return Ok(());
         }
         pixels.clear();

@@ -156,7 +156,7 @@ impl Actor for WriteCsv {
             let part = table.rows.file().part().display();
             let before = match table.count {
                 0 => "",
-                _ => "; rows before are in it",
+                _ => "; earlier rows are in it",
             };
             return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }

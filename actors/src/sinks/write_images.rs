@@ -87,7 +87,7 @@ impl WriteImages {
         let numbered = (2..).map(|number| format!("{stem}-{number}.jpg"));
         let mut names = std::iter::once(format!("{stem}.jpg")).chain(numbered);
         let free = names.find(|name| self.names.insert(name.to_lowercase()));
-        free.expect("numbers do not end")
+        free.expect("there is always a free number")
     }
 }
 

@@ -126,7 +126,7 @@ impl Actor for WriteJsonl {
             let part = file.part().display();
             let before = match self.count {
                 0 => "",
-                _ => "; lines before are in it",
+                _ => "; earlier lines are in it",
             };
             return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }

@@ -91,7 +91,7 @@ impl Actor for WriteSnapshots {
         fermata_vision::opencv_threads::use_one_thread()?;
         let dir = settings.dir.display();
         std::fs::create_dir_all(&settings.dir)
-            .map_err(|error| format!("cannot make the folder `{dir}`: {error}"))?;
+            .map_err(|error| format!("cannot create the folder `{dir}`: {error}"))?;
         let graph = setup.service::<GraphBlurs>();
         let graph = graph.and_then(|graph| graph.0);
         Ok(Self {
@@ -132,7 +132,7 @@ impl Actor for WriteSnapshots {
         if let Some((written, left_out @ 1..)) = self.written.remove(&stream.id) {
             tracing::warn!(
                 stream = stream.name,
-                "{left_out} snapshots were left out after {written}, which is the most of a stream"
+                "{left_out} snapshots were left out after {written}, the limit per stream (`most`)"
             );
         }
         Ok(())

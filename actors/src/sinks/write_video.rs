@@ -178,7 +178,7 @@ impl Actor for WriteVideo {
         let (width, height) = (video.frame.width(), video.frame.height());
         if width.max(height) > MOST_SIDE {
             return Err(format!(
-                "the frame has {width} x {height} pixels, but H.264 by libx264 has {MOST_SIDE} on a side at most"
+                "the frame has {width} x {height} pixels, but libx264 supports at most {MOST_SIDE} on a side"
             )
             .into());
         }
@@ -208,7 +208,7 @@ impl Actor for WriteVideo {
         if self.timeline.moved() > 0 {
             let (node, path) = (&self.setup.node, self.settings.path.display());
             let moved = self.timeline.moved();
-            tracing::warn!(%node, %path, moved, "times of the source did not increase and were moved");
+            tracing::warn!(%node, %path, moved, "time stamps of the source did not increase and were shifted");
         }
         match self.file.take() {
             Some(file) => self.complete(file, end.how != How::Stopped)?,
@@ -252,7 +252,7 @@ impl WriteVideo {
             .take_if(|file| file.is_over(frame.pts_us, segments));
         if let Some(Err(error)) = full.map(|file| self.complete(file, true)) {
             let (node, next) = (&self.setup.node, self.segments.next());
-            tracing::error!(%node, "{error}; the video goes on in `{}`", next.display());
+            tracing::error!(%node, "{error}; the video continues in `{}`", next.display());
             self.failed.get_or_insert_with(|| error.to_string());
         }
         if self.file.is_none() {
@@ -285,7 +285,7 @@ impl WriteVideo {
         if shortened.fetch_add(1, Ordering::Relaxed) == 0 {
             let (node, by_s) = (&self.setup.node, by_us as f64 / 1e6);
             let path = self.settings.path.display();
-            tracing::warn!(%node, %path, by_s, "a gap is longer than the six hours that an MP4 can hold between two frames and was shortened; the report says where frames stand in the video");
+            tracing::warn!(%node, %path, by_s, "a gap is longer than the six hours that an MP4 can hold between two frames and was shortened; the report shows where frames are in the video");
         }
     }
 
@@ -456,7 +456,7 @@ impl Video {
         self.encoder = None;
         if let Err(error) = self.part.cut(self.length) {
             let part = self.part.part().display();
-            tracing::debug!("the end of `{part}` stays as it is: {error}");
+            tracing::debug!("cannot cut the end of `{part}`: {error}");
         }
         self.failure(&error.to_string())
     }

@@ -169,8 +169,8 @@ fn read(index: usize, face: &Face) -> Result<Option<Values>, String> {
     let valid = values.iter().all(|&value| value >= 0.0) && (sum - 1.0).abs() <= TOLERANCE;
     if !valid {
         return Err(format!(
-            "face {index} has {probabilities:?} for probabilities, which are not 0 or more with a sum of 1; \
-             does the model's card say rightly whether it gives logits or probabilities?"
+            "face {index} has the probabilities {probabilities:?}, which are not all 0 or more with a sum of 1; \
+             check `output.kind` (logits or probabilities) in the model's card"
         ));
     }
     Ok(Some(normalised(&values)))

@@ -183,7 +183,7 @@ impl Actor for TrackFaces {
         let mut faces = Arc::unwrap_or_clone(input.take::<Faces>());
         if !faces.detected && !faces.faces.is_empty() {
             return Err(format!(
-                "the frame was not looked at by the detector but has {} faces; track_faces must follow detect_faces",
+                "the detector skipped the frame, but it has {} faces; track_faces must follow detect_faces",
                 faces.faces.len()
             )
             .into());
@@ -253,7 +253,7 @@ impl TrackFaces {
             self.warned = true;
             tracing::warn!(
                 node = self.node,
-                "the detector looked at no frame for {gap:?}, longer than max_lost ({:?}): \
+                "the detector ran on no frame for {gap:?}, longer than max_lost ({:?}): \
                  faces get new ids; raise max_lost, or detect more often",
                 self.max_lost
             );

@@ -109,7 +109,10 @@ impl Delivery {
                 return Ok(());
             }
             Some(Err(TrySendError::Full(message))) => {
-                let reason = format!("{} messages wait for {} already", self.waiting, self.to);
+                let reason = format!(
+                    "{} messages are already waiting for {}",
+                    self.waiting, self.to
+                );
                 (Some(message), reason)
             }
             Some(Err(TrySendError::Closed(message))) => (Some(message), gone()),
@@ -157,7 +160,7 @@ impl Drop for Delivery {
 }
 
 fn gone() -> String {
-    "the thread that sends is gone".to_owned()
+    "the sending thread has ended".to_owned()
 }
 
 struct Sender {
@@ -205,7 +208,7 @@ impl Sender {
                 let times = if tried == 1 { "time" } else { "times" };
                 return Err(format!("{} {reason}, tried {tried} {times}", self.to));
             }
-            tracing::debug!("{} {reason}; it is tried again", self.to);
+            tracing::debug!("{} {reason}; retrying", self.to);
             let wait = pause.max(after.unwrap_or_default()).min(self.retry.most);
             tokio::time::sleep(wait).await;
             pause = (2 * pause).min(self.retry.most);
@@ -218,11 +221,11 @@ impl Sender {
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let response = request.send().await.map_err(|error| {
             let reason = if error.is_timeout() {
-                "gave no answer in time".to_owned()
+                "did not answer in time".to_owned()
             } else if error.is_connect() {
                 "cannot be reached".to_owned()
             } else {
-                format!("gave no answer ({})", error.without_url())
+                format!("did not answer ({})", error.without_url())
             };
             Refusal {
                 reason,

@@ -169,7 +169,7 @@ fn a_server_that_is_not_there_holds_nothing_up_and_a_full_queue_fails_the_frame(
         .collect();
     assert!(failed.len() >= 7, "{failed:?}");
     assert!(
-        failed[0].contains("2 messages wait for http://127.0.0.1:"),
+        failed[0].contains("2 messages are already waiting for http://127.0.0.1:"),
         "{failed:?}"
     );
     let error = sending

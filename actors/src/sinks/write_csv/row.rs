@@ -135,7 +135,7 @@ impl<W: Write> Rows<W> {
     fn known(&mut self, value: Option<impl Display>) -> csv::Result<()> {
         self.cell.clear();
         if let Some(value) = value {
-            write!(self.cell, "{value}").expect("a string takes everything");
+            write!(self.cell, "{value}").expect("writing to a string never fails");
         }
         self.writer.write_field(&self.cell)
     }
