@@ -77,7 +77,7 @@ pub enum CardError {
     Weights { path: PathBuf, reason: io::Error },
     /// The card in a model folder does not identify its weights.
     #[error(
-        "the model card {} has no `sha256`, so that nothing tells whether the weights beside it are the ones it describes; theirs is {actual}",
+        "the model card {} has no `sha256`, so it cannot be checked whether it describes the weights beside it; theirs is {actual}",
         path.display()
     )]
     NoSha256 { path: PathBuf, actual: String },
@@ -188,7 +188,7 @@ impl ModelCard {
 
     /// Returns the card as text for [`CARD_FILE`].
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(self).expect("a card holds nothing that YAML cannot say")
+        serde_saphyr::to_string(self).expect("a card can always be written as YAML")
     }
 
     fn weights(&self, folder: &Path) -> Weights {

@@ -58,10 +58,10 @@ pub enum ImageFileError {
     /// Devices and pipes may never end.
     #[error("it is not a regular file")]
     NotRegular,
-    #[error("the file has more than {most} bytes, the most that is read")]
+    #[error("the file is larger than the limit of {most} bytes")]
     TooLarge { most: u64 },
     #[error(
-        "it says that it is {width} x {height} pixels; the most that is decoded is {most} in all and {MOST_SIDE} on a side"
+        "its header announces {width} x {height} pixels; the limit is {most} in all and {MOST_SIDE} on a side"
     )]
     TooManyPixels { width: u32, height: u32, most: u64 },
     #[error("the file is empty")]
@@ -72,11 +72,11 @@ pub enum ImageFileError {
     #[error("it is not an image of a known format ({})", EXTENSIONS.join(", "))]
     UnknownFormat,
     /// Phones and browsers give such files wrong extensions.
-    #[error("it is {0}, whatever its name says; {known} are read", known = EXTENSIONS.join(", "))]
+    #[error("it is {0}, despite its name; supported are {known}", known = EXTENSIONS.join(", "))]
     OtherFormat(String),
     #[error("it is damaged: {0}")]
     Damaged(#[source] image::ImageError),
-    #[error("its pixels cannot be put in order: {0}")]
+    #[error("its pixels cannot be converted: {0}")]
     Pixels(#[from] opencv::Error),
 }
 

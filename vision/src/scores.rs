@@ -13,16 +13,18 @@ const SUM_TOLERANCE: f64 = 0.05;
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ScoreError {
     /// The number of values differs from the number of expressions.
-    #[error("the model said {given} values for a face, but there are {EXPRESSIONS} expressions")]
+    #[error(
+        "the model returned {given} values for a face, but there are {EXPRESSIONS} expressions"
+    )]
     Count { given: usize },
     /// A value is NaN or infinite.
     #[error(
-        "the model said {value} for a face; its weights are broken, or its input is not what its card says"
+        "the model returned {value} for a face; its weights are broken, or its input does not match its card"
     )]
     NotFinite { value: f32 },
     /// Values that cannot be probabilities.
     #[error(
-        "the model's values (sum {sum}, smallest {smallest}) are no probabilities; does its card mean `kind: logits`?"
+        "the model's values (sum {sum}, smallest {smallest}) are not probabilities; should its card say `kind: logits`?"
     )]
     NotProbabilities { sum: f64, smallest: f32 },
 }

@@ -45,7 +45,7 @@ impl ModelCard {
         let margin = self.crop.margin;
         if !(-0.4..=1.0).contains(&margin) {
             problems.push(format!(
-                "`crop.margin` is {margin}, but must be between -0.4 and 1 (a share of the box, not pixels)"
+                "`crop.margin` is {margin}, but must be between -0.4 and 1 (a fraction of the box, not pixels)"
             ));
         }
     }
@@ -67,7 +67,7 @@ impl ModelCard {
         }
         match (clahe.on, self.input.colour) {
             (ClaheChannel::Gray, Colour::Rgb | Colour::Bgr) => problems.push(
-                "`clahe.on: gray` contradicts the colour input; equalise `l`, or say `input.colour: gray`".to_owned(),
+                "`clahe.on: gray` contradicts the colour input; equalise `l`, or set `input.colour: gray`".to_owned(),
             ),
             (ClaheChannel::L, Colour::Gray) => problems.push(
                 "`clahe.on: l` contradicts `input.colour: gray`; equalise `gray`".to_owned(),
@@ -139,8 +139,9 @@ impl ModelCard {
             problems.push("`output.classes` has contempt more than once".to_owned());
         }
         if self.architecture.is_some() && !self.output.ignored.is_empty() {
-            problems
-                .push("`output.classes` has contempt, which only a model.onnx may say".to_owned());
+            problems.push(
+                "`output.classes` has contempt, which only a model.onnx may output".to_owned(),
+            );
         }
         let temperature = self.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {

@@ -7,18 +7,18 @@ pub enum FaceError {
     #[error("its box has no area or no finite coordinates")]
     NoArea,
     /// No part of it is in the frame.
-    #[error("its box or its landmarks lie outside of the frame")]
+    #[error("its box or its landmarks lie outside the frame")]
     OutsideFrame,
     /// Its crop would be more than four times as wide or high as the frame's longer side.
     #[error("its crop would be far larger than the frame")]
     TooLarge,
     /// The card aligns by landmarks, but it has none.
     #[error(
-        "it has no landmarks, by which the card aligns (`alignment: landmarks_or_box` crops it by its box)"
+        "it has no landmarks, but the card aligns by them (`alignment: landmarks_or_box` would crop it by its box)"
     )]
     NoLandmarks,
     /// Its landmarks coincide, or are not finite.
-    #[error("its landmarks lie on one point or are not finite")]
+    #[error("its landmarks coincide or are not finite")]
     NoShape,
 }
 
