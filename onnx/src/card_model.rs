@@ -38,7 +38,7 @@ pub enum CardModelError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The values are not inputs of this model.
-    #[error("{given} values are not {rows} inputs of {} values each, which model {} takes", expected, path.display())]
+    #[error("{given} values were given for {rows} inputs of {} values each to model {}", expected, path.display())]
     Values {
         path: PathBuf,
         given: usize,
@@ -46,7 +46,7 @@ pub enum CardModelError {
         expected: usize,
     },
     /// The number of computed values does not match the inputs.
-    #[error("model {} gave {given} values for {rows} inputs, not {expected} for each", path.display())]
+    #[error("model {} returned {given} values for {rows} inputs, not {expected} for each", path.display())]
     Count {
         path: PathBuf,
         given: usize,

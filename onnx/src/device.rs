@@ -73,7 +73,7 @@ pub enum PrecisionError {
     Device(Device),
     /// The processor has no instructions for it, so it would be slower than f32.
     #[error(
-        "this processor does not compute in bf16 (it has no avx512_bf16); leave `precision` at f32"
+        "this processor does not support bf16 (it has no avx512_bf16); leave `precision` at f32"
     )]
     Processor,
 }

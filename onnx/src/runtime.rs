@@ -19,7 +19,7 @@ const NATIVE: &str = ".native/onnxruntime/lib";
 pub enum RuntimeError {
     /// Not found in any of the usual places.
     #[error(
-        "ONNX Runtime is missing: no {FILE} as {}; run `make setup`, or set {VARIABLE} to the library",
+        "ONNX Runtime is missing: no {FILE} at {}; run `make setup`, or set {VARIABLE} to the library",
         list(.looked_at)
     )]
     Missing {
