@@ -1,5 +1,4 @@
-//! Whether the nodes of a graph agree with each other: what no actor can check by itself. Owns the rules and their
-//! messages.
+//! Consistency checks across the nodes of a graph, which no actor can do by itself. Owns the rules and their messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -20,8 +19,8 @@ use crate::sources::video_source::VideoSourceSettings;
 use crate::temporal::smooth_labels::SmoothLabelsSettings;
 use crate::temporal::track_faces::TrackFacesSettings;
 
-/// Everything in which nodes contradict each other, each in a sentence that says what to do; settings that cannot be
-/// read are told elsewhere.
+/// Returns every contradiction between nodes, each as a sentence that says what to do; settings that cannot be read are
+/// reported elsewhere.
 pub fn disagreements(graph: &Graph) -> Vec<String> {
     let mut said = forgetting_before_losing(graph);
     said.extend(recording_what_is_hidden(graph));
@@ -30,7 +29,7 @@ pub fn disagreements(graph: &Graph) -> Vec<String> {
     said
 }
 
-/// Everything of a graph that runs and does not do what it seems to, each in a sentence that says what to do.
+/// Returns everything that runs but does not do what it seems to, each as a sentence that says what to do.
 pub fn doubts(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     for (index, hide) in nodes(graph, NAME).filter(|(_, node)| blurs_any(graph, node)) {
@@ -50,7 +49,7 @@ pub fn doubts(graph: &Graph) -> Vec<String> {
     said.into_iter().collect()
 }
 
-/// Pictures get names that pictures which are read may have.
+/// Reports sinks whose pictures could replace images that a source reads.
 fn writing_among_images(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     let mut read = Vec::new();
@@ -71,7 +70,7 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
         });
         if let Some((source, image)) = among {
             said.insert(format!(
-                "node `{}` writes pictures into {}, from where node `{}` reads {}, which one of them could replace: name another folder (`dir`)",
+                "node `{}` writes pictures into {}, from which node `{}` reads {}, and could replace it: choose another folder (`dir`)",
                 sink.name,
                 dir.display(),
                 source.name,
@@ -82,13 +81,13 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
     said.into_iter().collect()
 }
 
-/// Sinks know the names that they have given, and nothing of each other's. Of one node for each stream they give
-/// others, but to images that have names.
+/// Reports sinks that could replace each other's pictures, since a sink knows only the names that it has given itself.
+/// The instances of one `each: stream` node give distinct names, except to images that keep their own.
 fn writing_the_same_images(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     let mut first: BTreeMap<Result<(u64, u64), PathBuf>, &NodeSpec> = BTreeMap::new();
     for (index, node, dir) in picture_folders(graph) {
-        // One that is not there yet has no other name.
+        // A folder that does not exist yet has no other name.
         let found = dir.metadata().map(|found| (found.dev(), found.ino()));
         let place = found.map_err(|_| dir.clone());
         let Some(other) = first.get(&place) else {
@@ -98,13 +97,13 @@ fn writing_the_same_images(graph: &Graph) -> Vec<String> {
         let dir = dir.display();
         if other.name != node.name {
             said.insert(format!(
-                "nodes `{}` and `{}` both write pictures into {dir}, where those of one name would replace each other: name a folder for each \
+                "nodes `{}` and `{}` both write pictures into {dir}, where those of the same name would replace each other: choose a separate folder for each \
                  (`dir`)",
                 other.name, node.name
             ));
         } else if upstream(graph, index).any(|node| node.actor == ImageSource::NAME) {
             said.insert(format!(
-                "node `{}` writes the pictures of each stream into {dir}, where images of one name would replace each other: name a folder for \
+                "node `{}` writes the pictures of each stream into {dir}, where images of the same name would replace each other: choose a folder for \
                  each stream (`dir`), or leave out `each: stream`",
                 node.name
             ));
@@ -113,7 +112,8 @@ fn writing_the_same_images(graph: &Graph) -> Vec<String> {
     said.into_iter().collect()
 }
 
-/// Where pictures are written, and which nodes (by position) do it, with each stream for which they do.
+/// Returns the folders that pictures are written to, with the writing nodes and their positions, one entry for each
+/// stream.
 fn picture_folders(graph: &Graph) -> Vec<(usize, &NodeSpec, PathBuf)> {
     let dir = |node: &NodeSpec, stream: &Option<StreamSpec>| match node.actor.as_str() {
         WriteImages::NAME => Some(settings::<WriteImagesSettings>(node, stream)?.dir),
@@ -128,7 +128,7 @@ fn picture_folders(graph: &Graph) -> Vec<(usize, &NodeSpec, PathBuf)> {
     found
 }
 
-/// Whoever hides faces may not know that a recording beside it shows them.
+/// Reports recordings that show faces which the graph blurs elsewhere: whoever blurs them may not be aware of that.
 fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
     let hiding =
         nodes(graph, NAME).find_map(|(_, node)| blurs_any(graph, node).then_some(&node.name));
@@ -145,15 +145,15 @@ fn recording_what_is_hidden(graph: &Graph) -> Vec<String> {
     let say = |(_, node): (usize, &NodeSpec)| {
         format!(
             "node `{}` records what it receives, with all faces (`record`), but node `{hiding}` hides them (`blur`): \
-             leave out `record`, or say `unblurred: true` beside it",
+             leave out `record`, or add `unblurred: true`",
             node.name
         )
     };
     recording.map(say).collect()
 }
 
-/// A face that is found again within `max_lost` keeps its track, so its smoothing must not have been forgotten
-/// meanwhile.
+/// Reports smoothing that forgets a track too early: a face that is found again within `max_lost` keeps its track, so
+/// its smoothing state must still exist.
 fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
     for (index, smooth) in nodes(graph, "smooth_labels") {
@@ -168,8 +168,8 @@ fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
                 let (forget, max_lost) = (own.forget, its.max_lost);
                 if forget.0 < max_lost.0 {
                     said.insert(format!(
-                        "node `{}` forgets a face after {forget} (`forget`), but node `{}` finds lost ones again for {max_lost} (`max_lost`): \
-                         they would be smoothed anew; set `forget` to {max_lost} or more",
+                        "node `{}` forgets a face after {forget} (`forget`), but node `{}` can find a lost face again for {max_lost} (`max_lost`): \
+                         its smoothing would start anew; set `forget` to {max_lost} or more",
                         smooth.name, track.name
                     ));
                 }
@@ -179,13 +179,13 @@ fn forgetting_before_losing(graph: &Graph) -> Vec<String> {
     said.into_iter().collect()
 }
 
-/// The nodes of one actor, with their positions.
+/// Returns the nodes of one actor, with their positions.
 fn nodes<'a>(graph: &'a Graph, actor: &str) -> impl Iterator<Item = (usize, &'a NodeSpec)> {
     let nodes = graph.nodes.iter().enumerate();
     nodes.filter(move |(_, node)| node.actor == actor)
 }
 
-/// For whom a node's settings are read.
+/// Returns the streams for which a node's settings are read.
 fn streams(graph: &Graph, node: &NodeSpec) -> Vec<Option<StreamSpec>> {
     graph.instances_of(node)
 }
@@ -195,7 +195,7 @@ fn settings<T: DeserializeOwned>(node: &NodeSpec, stream: &Option<StreamSpec>) -
     node.settings(stream).ok()?.parse().ok()
 }
 
-/// The nodes from which a node gets its packets, at any distance.
+/// Returns the nodes from which a node receives packets, directly or indirectly.
 fn upstream(graph: &Graph, index: usize) -> impl Iterator<Item = &NodeSpec> {
     let mut found = BTreeSet::new();
     let mut open = vec![index];

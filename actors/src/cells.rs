@@ -1,16 +1,16 @@
-//! How numbers stand in the cells of tables, so that two tables that tell of one frame write its time alike.
+//! Number formats of table cells, shared so that two tables write the time of the same frame identically.
 
 use std::fmt::{Display, Write as _};
 
-/// Writes a number with a fixed count of decimals into an empty cell; a zero has no sign.
+/// Writes a number with a fixed number of decimals into an empty cell; zero has no sign.
 pub(crate) fn write_decimal(cell: &mut String, value: f32, decimals: usize) {
-    write!(cell, "{value:.decimals$}").expect("a string takes everything");
+    write!(cell, "{value:.decimals$}").expect("writing to a string never fails");
     if cell.starts_with('-') && cell.chars().all(|c| matches!(c, '-' | '0' | '.')) {
         cell.remove(0);
     }
 }
 
-/// Nanoseconds, written as milliseconds with 3 decimals; in whole numbers, so that no time stamp is too large to be
+/// Nanoseconds, displayed as milliseconds with 3 decimals; computed in integers, so that time stamps of any size are
 /// exact.
 pub(crate) struct Milliseconds(pub(crate) i128);
 

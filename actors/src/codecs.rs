@@ -1,7 +1,7 @@
-//! Frames and faces as bytes, for edges to other machines: protobuf messages, pixels as they are or as JPEG.
+//! Codecs of frames and faces for edges to other machines: protobuf messages, with raw or JPEG-compressed pixels.
 //!
-//! Owns their forms. Whatever the bytes are, reading them does not panic, and takes no more memory than they say they
-//! have.
+//! Owns their formats. Decoding arbitrary bytes does not panic, and takes no more memory than the size that they
+//! declare.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use prost::Message;
 
 use crate::payload::{Faces, VideoFrame};
 
-/// Adds the codecs of this crate's payloads.
+/// Registers the codecs of this crate's payloads.
 pub(crate) fn register(codecs: &mut Codecs) {
     codecs.register::<VideoFrameV1>();
     codecs.register::<FacesV1>();
@@ -129,7 +129,7 @@ struct FacesMessage {
     known: bool,
 }
 
-/// What a list holds is there if the list is not empty.
+/// An empty list stands for a missing value.
 #[derive(Clone, PartialEq, Message)]
 struct FaceMessage {
     #[prost(message, optional, tag = "1")]
@@ -183,15 +183,15 @@ impl VideoMessage {
     fn read(self) -> Result<VideoFrame, ActorError> {
         let (width, height) = (usize::try_from(self.width)?, usize::try_from(self.height)?);
         let pixels = width.checked_mul(height);
-        // What no source gives unless it is asked to.
+        // Larger than any source produces unless it is asked to.
         let pixels = pixels.filter(|pixels| (1..=MOST_PIXELS as usize).contains(pixels));
-        let pixels = pixels.ok_or("no picture, or one larger than any camera's")?;
+        let pixels = pixels.ok_or("the picture is empty or too large")?;
         let frame = if self.is_jpeg {
             jpeg::decode(&self.pixels, (width, height), &FramePool::new())?
         } else if self.pixels.len() == 3 * pixels {
             Frame::from_bgr(width, height, self.pixels)
         } else {
-            return Err("pixels that are not as many as the picture has".into());
+            return Err("the number of pixels does not match the size of the picture".into());
         };
         let truth = self.truth.map(|truth| {
             let faces = truth.faces.into_iter().map(TrueFaceMessage::read);

@@ -1,12 +1,12 @@
-//! What the report says of a file that was to get its name.
+//! Reporting of a file that was to be renamed to its final name.
 
 use std::path::Path;
 
 use fermata_engine::FileBook;
 use fermata_files::FileError;
 
-/// Notes in a file's book that it is complete under its name, if it is; passes on what went wrong. It may be both,
-/// where only the name could not be made durable.
+/// Marks the file as complete in its book if it got its final name, and passes any error on. Both happen when only
+/// making the name durable failed.
 pub(crate) fn note_finished(
     finished: Result<(), FileError>,
     book: &FileBook,

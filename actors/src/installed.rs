@@ -1,24 +1,24 @@
-//! What of the outside world is there: native libraries, data files, devices, displays. For `fermata doctor`.
+//! External dependencies that are available: native libraries, data files, devices, displays. For `fermata doctor`.
 
 use std::path::Path;
 
 use crate::faces::detect_faces::HAAR_DEFAULT;
 use crate::trust::trusted_by_system;
 
-/// One thing that graphs may need.
+/// An external dependency that graphs may need.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// What it is.
+    /// Name of the dependency.
     pub name: &'static str,
-    /// What it is for.
+    /// What it is used for.
     pub purpose: &'static str,
-    /// What was found, or what is missing and what to do about it.
+    /// What was found, or what is missing and how to fix it.
     pub state: Result<String, String>,
     /// Whether the demo needs it.
     pub essential: bool,
 }
 
-/// Looks at everything. Loads ONNX Runtime.
+/// Probes every dependency. Loads ONNX Runtime.
 pub fn installed() -> Vec<Part> {
     let part = |name, purpose, essential, state| Part {
         name,
@@ -62,7 +62,10 @@ pub fn installed() -> Vec<Part> {
 
 fn trusted() -> Result<String, String> {
     match trusted_by_system() {
-        0 => Err("the system trusts nobody; install Debian's package ca-certificates".to_owned()),
+        0 => Err(
+            "the system trusts no certificates; install Debian's package ca-certificates"
+                .to_owned(),
+        ),
         certificates => Ok(format!(
             "rustls; the system trusts {certificates} certificates"
         )),

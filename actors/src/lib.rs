@@ -1,4 +1,4 @@
-//! The actors of the facial-expression-recognition system: one file each, in folders by role.
+//! Actors of the facial-expression-recognition system, one file each, in folders by role.
 
 pub mod agreement;
 mod cells;
@@ -24,7 +24,7 @@ mod skipped;
 
 use fermata_engine::Registry;
 
-/// Adds every actor of this crate: the only list of names and what stands behind them.
+/// Registers every actor and codec of this crate; this is the only list of actor names.
 pub fn register(registry: &mut Registry) {
     codecs::register(registry.codecs_mut());
     registry.register::<faces::adjust_frames::AdjustFrames>();

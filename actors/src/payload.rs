@@ -1,23 +1,23 @@
-//! What travels between the vision actors.
+//! Payloads that the vision actors exchange.
 
 use std::sync::Arc;
 
 use fermata_engine::Payload;
 use fermata_vision::{Face, Frame, GroundTruth, Rect};
 
-/// A frame as captured or drawn, with what its source knows of it.
+/// A frame as captured or drawn, with what its source knows about it.
 #[derive(Clone, Debug)]
 pub struct VideoFrame {
     /// The picture.
     pub frame: Frame,
-    /// What was drawn, if the source is synthetic.
+    /// Ground truth, if the source is synthetic.
     pub truth: Option<Arc<GroundTruth>>,
-    /// Name of the image file that it was read from; none for video.
+    /// Name of the image file that it was read from; `None` for video.
     pub file: Option<Arc<str>>,
 }
 
 impl VideoFrame {
-    /// A picture of which nothing else is known.
+    /// Wraps a frame about which nothing else is known.
     pub fn of(frame: Frame) -> Self {
         Self {
             frame,
@@ -36,24 +36,24 @@ impl Payload for VideoFrame {
 /// A frame and its faces, with everything that earlier actors found. Its weight in a batch is its number of faces.
 #[derive(Clone, Debug)]
 pub struct Faces {
-    /// The frame in which they are.
+    /// The frame that contains the faces.
     pub video: VideoFrame,
     /// The faces.
     pub faces: Vec<Face>,
-    /// What the detector takes for faces with some doubt: a tracker continues tracks with them, and what hides faces
-    /// hides them too. They are not classified and not counted.
+    /// Detections of low confidence: a tracker continues tracks with them, and blurring hides them too. They are
+    /// neither classified nor counted.
     pub doubtful: Vec<Face>,
     /// Where a tracker expects faces that the detector did not find.
     pub lost: Vec<Rect>,
-    /// False where the detector did not look at the frame (`every`).
+    /// False if the detector skipped the frame (`every`).
     pub detected: bool,
-    /// Whether the list of faces can be the whole: the detector looked at this frame, or a tracker carried on from one
-    /// at which it looked.
+    /// Whether the list of faces can be complete: the detector ran on this frame, or a tracker carried faces over from
+    /// one on which it ran.
     pub known: bool,
 }
 
 impl Faces {
-    /// What the detector found in a frame.
+    /// Returns the detections of a frame.
     pub fn found(video: VideoFrame, faces: Vec<Face>) -> Self {
         Self {
             video,
@@ -65,7 +65,7 @@ impl Faces {
         }
     }
 
-    /// A frame at which the detector did not look.
+    /// Returns a frame that the detector skipped.
     pub fn not_looked_at(video: VideoFrame) -> Self {
         Self {
             detected: false,

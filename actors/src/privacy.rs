@@ -1,5 +1,5 @@
-//! Which nodes of a graph make faces unrecognisable, and in which streams: the one answer for all that shows, writes or
-//! records pixels elsewhere in it. When in doubt, they do.
+//! Which nodes of a graph make faces unrecognisable, and in which streams: the single source for everything else that
+//! shows, writes or records pixels. When in doubt, a node counts as blurring.
 
 use fermata_engine::Graph;
 use fermata_engine::graph::{NodeSpec, StreamSpec};
@@ -7,12 +7,12 @@ use fermata_vision::blur::Blur;
 
 use crate::overlay::draw_overlay::NAME;
 
-/// How the graph blurs faces, if it does; a service that a program gives its actors ([`GraphBlurs::of`]).
+/// How the graph blurs faces, if it does; a service that a program provides to its actors ([`GraphBlurs::of`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GraphBlurs(pub Option<Blur>);
 
 impl GraphBlurs {
-    /// Looks through all nodes, for all streams.
+    /// Returns the first blur of any node for any stream.
     pub fn of(graph: &Graph) -> Self {
         let streams = streams(graph);
         let nodes = graph.nodes.iter();
@@ -22,7 +22,7 @@ impl GraphBlurs {
     }
 }
 
-/// The streams of the graph, and one for those that may be added while it runs.
+/// Returns the streams of the graph, plus one that stands for streams added while it runs.
 pub(crate) fn streams(graph: &Graph) -> Vec<StreamSpec> {
     let added = StreamSpec {
         name: "added".to_owned(),
@@ -31,14 +31,14 @@ pub(crate) fn streams(graph: &Graph) -> Vec<StreamSpec> {
     graph.streams.iter().cloned().chain([added]).collect()
 }
 
-/// Whether a node blurs any stream.
+/// Returns whether a node blurs any stream.
 pub(crate) fn blurs_any(graph: &Graph, node: &NodeSpec) -> bool {
     let streams = streams(graph);
     streams.iter().any(|stream| blur(node, stream).is_some())
 }
 
-/// How a node blurs a stream, if it does. Settings of a node that draws and that cannot be read (a value that only some
-/// streams have) may say so.
+/// Returns how a node blurs a stream, if it does. A drawing node whose settings cannot be read (a value that only some
+/// streams have) counts as blurring.
 pub(crate) fn blur(node: &NodeSpec, stream: &StreamSpec) -> Option<Blur> {
     let settings = node.settings(node.each_stream.then_some(stream)).ok();
     let settings = settings.and_then(|settings| settings.parse::<serde_json::Value>().ok());

@@ -1,4 +1,4 @@
-//! What a live page may show of a graph: which node's pictures, and what a packet carries in a line.
+//! What a live page may show of a graph: which node's pictures, and the one-line description of a packet.
 
 use fermata_engine::graph::{NodeSpec, StreamSpec};
 use fermata_engine::packet::downcast_ref;
@@ -8,10 +8,10 @@ use crate::overlay::draw_overlay::NAME;
 use crate::payload::{Faces, VideoFrame};
 use crate::privacy::{blur, streams};
 
-/// The `draw_overlay` node whose pictures are shown: the last one of the graph that blurs each stream that any of them
-/// blurs, so that no picture from before leaves the process.
+/// Returns the `draw_overlay` node whose pictures are shown: the last one of the graph that blurs every stream that any
+/// of them blurs, so that no unblurred picture leaves the process.
 pub fn shown_node(graph: &Graph) -> Option<String> {
-    // Of a part: what is hidden on another machine is hidden here too.
+    // For part of a graph: what another machine blurs is blurred here too.
     let whole = graph.whole();
     let streams = streams(whole);
     let everywhere = whole.nodes.iter().filter(|node| node.actor == NAME);
@@ -25,7 +25,7 @@ pub fn shown_node(graph: &Graph) -> Option<String> {
     fitting.next_back().map(|node| node.name.clone())
 }
 
-/// What a packet of this crate carries, without its pixels: `640×360, 2 faces: #1 happy 0.91, #2`.
+/// Describes a packet of this crate without its pixels: `640×360, 2 faces: #1 happy 0.91, #2`.
 pub fn describe(payload: &dyn Payload) -> Option<String> {
     if let Some(video) = downcast_ref::<VideoFrame>(payload) {
         return Some(size(video));
@@ -100,7 +100,7 @@ nodes:
     #[test]
     fn a_stream_that_is_blurred_is_shown_by_nobody_who_does_not() {
         let plain = "  plain: {use: draw_overlay, in: detect}\n";
-        // Nobody knows what a stream that is added says: it may be blurred.
+        // The setting of a stream added later is unknown: it may blur.
         let by_stream = "  by_stream: {use: draw_overlay, each: stream, in: detect, blur: \"${stream.blur}\"}\n";
         let nodes = [format!("{by_stream}{plain}"), format!("{plain}{by_stream}")];
         for nodes in nodes {
@@ -110,7 +110,7 @@ nodes:
             );
             assert_eq!(shown.as_deref(), Some("by_stream"));
         }
-        // Two nodes, each of which hides another stream: no picture at all.
+        // Two nodes, each of which blurs a different stream: no picture is shown at all.
         let here =
             "  here: {use: draw_overlay, each: stream, in: detect, blur: \"${stream.here}\"}\n";
         let there =

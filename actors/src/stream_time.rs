@@ -1,4 +1,4 @@
-//! How time goes by in a stream, by its time stamps and segments.
+//! Elapsed time within a stream, from its time stamps and segments.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ pub(crate) struct StreamTime {
 }
 
 impl StreamTime {
-    /// Moves on to a frame: the time since the one before, or none where a segment begins. A time stamp that does not
-    /// rise passes no time.
+    /// Advances to a frame and returns the time since the previous one, or `None` where a segment begins. A time stamp
+    /// that does not increase counts as zero elapsed time.
     pub(crate) fn pass(&mut self, envelope: &Envelope) -> Option<Duration> {
         let (segment, pts_ns) = (envelope.segment, envelope.pts_ns);
         let (same, before) = self.latest.replace((segment, pts_ns))?;

@@ -1,5 +1,5 @@
-//! Whom an encrypted connection trusts: the system's authorities, those of a file, the one certificate that somebody
-//! named, or anybody. The settings that say so, and the connections, are elsewhere.
+//! Which peers an encrypted connection trusts: the system's certificate authorities, those of a file, one given
+//! certificate, or anybody. The settings and the connections themselves are elsewhere.
 
 use std::fmt;
 use std::path::Path;
@@ -14,28 +14,28 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 
-/// Whom a connection trusts.
+/// Which peers a connection trusts.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Whoever has a certificate for the name that is asked for, signed by one of these.
+    /// Any peer with a certificate for the requested name that one of these authorities signed.
     Issuers(Arc<RootCertStore>),
-    /// Whoever has the certificate with this fingerprint, whoever signed it and whatever it names.
+    /// The peer with the certificate of this fingerprint, regardless of its signer and the names in it.
     One(Fingerprint),
-    /// Anybody: whoever can get between reads and changes everything.
+    /// Any peer: a man in the middle can read and change everything.
     Anybody,
 }
 
-/// The SHA-256 of a certificate. Written as certificates' are, `AB:CD:…`; read with or without colons.
+/// The SHA-256 fingerprint of a certificate. Displayed in the usual form `AB:CD:…`; parsed with or without colons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// Why somebody cannot be trusted as was asked.
+/// Why the requested trust cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// It is not a fingerprint.
+    /// The text is not a fingerprint.
     #[error("`{0}` is not a certificate's fingerprint, which has 64 hexadecimal digits")]
     NoFingerprint(String),
-    /// The file of certificates cannot be read, or holds none.
+    /// The certificate file cannot be read, or contains no certificate.
     #[error("cannot read {path}: {reason}")]
     Unreadable {
         /// The file.
@@ -43,21 +43,21 @@ pub enum TrustError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The system has no authorities.
+    /// The system has no certificate authorities.
     #[error(
         "the system trusts no certificates: install Debian's package ca-certificates, or name a file of certificates that are trusted"
     )]
     NoAuthorities,
-    /// What rustls does not take.
+    /// An error of rustls.
     #[error("{0}")]
     Rustls(String),
 }
 
 impl Trust {
-    /// The authorities of the system.
+    /// Trusts the system's certificate authorities.
     ///
     /// # Errors
-    /// There are none.
+    /// Fails if there are none.
     pub fn system() -> Result<Self, TrustError> {
         let roots = system_roots();
         if roots.is_empty() {
@@ -67,10 +67,10 @@ impl Trust {
         }
     }
 
-    /// The certificates of a PEM file, in the place of the system's.
+    /// Trusts the certificates of a PEM file instead of the system's.
     ///
     /// # Errors
-    /// It cannot be read, or holds no certificate.
+    /// Fails if the file cannot be read or contains no certificate.
     pub fn file(path: &Path) -> Result<Self, TrustError> {
         let cannot = |reason: String| TrustError::Unreadable {
             path: path.display().to_string(),
@@ -93,7 +93,7 @@ impl Trust {
     }
 }
 
-/// How many certificates the system trusts.
+/// Returns how many certificates the system trusts.
 pub(crate) fn trusted_by_system() -> usize {
     system_roots().len()
 }
@@ -140,19 +140,19 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// How connections are made to whom one trusts, and the certificate that was refused last.
+/// TLS configuration of a client, and the certificate that was refused last.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// For rustls.
+    /// Configuration for rustls.
     pub config: ClientConfig,
     verifier: Arc<Verifier>,
 }
 
 impl Client {
-    /// Connections to whom `trust` says.
+    /// Creates a client that trusts according to `trust`.
     ///
     /// # Errors
-    /// rustls does not take it.
+    /// Fails if rustls rejects the configuration.
     pub fn new(trust: Trust) -> Result<Self, TrustError> {
         let provider = Arc::new(ring::default_provider());
         let issuers = match &trust {
@@ -180,18 +180,18 @@ impl Client {
         Ok(Self { config, verifier })
     }
 
-    /// The fingerprint of the certificate that was shown last, if that was not trusted.
+    /// Returns the fingerprint of the certificate that was presented last, if it was not trusted.
     pub fn refused(&self) -> Option<Fingerprint> {
         let refused = self.verifier.refused.lock();
         *refused.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Looks at certificates, and remembers the one that it has refused.
+/// Verifies certificates, and remembers the one that it refused.
 #[derive(Debug)]
 struct Verifier {
     trust: Trust,
-    /// Of [`Trust::Issuers`].
+    /// For [`Trust::Issuers`].
     issuers: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     refused: Mutex<Option<Fingerprint>>,
@@ -214,7 +214,7 @@ impl ServerCertVerifier for Verifier {
                 issuers.verify_server_cert(end_entity, intermediates, name, ocsp, now)
             }
             _ => Err(rustls::Error::General(
-                "its certificate is another than the one whose fingerprint was given".to_owned(),
+                "its certificate does not match the given fingerprint".to_owned(),
             )),
         };
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! A model's folder in ONNX Runtime: where its card and its graph meet. Owns that they agree, and batches that the
-//! graph insists on; what goes in is made by the card's preprocessing, and what the outputs mean is the caller's.
+//! A model folder in ONNX Runtime. Owns the check that card and graph agree, and the padding of fixed batches; inputs
+//! come from the card's preprocessing, and the meaning of the outputs is up to the caller.
 
 use std::path::{Path, PathBuf};
 
@@ -10,20 +10,20 @@ use fermata_vision::{ModelCard, Weights};
 use crate::session::{Session, SessionError, SessionSpec};
 use crate::tensor::{ElementType, TensorIn, TensorInfo};
 
-/// Why a model's folder cannot be run.
+/// Why a model folder cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CardModelError {
-    /// The card or the weights' file.
+    /// An error of the card or the weights file.
     #[error(transparent)]
     Card(#[from] CardError),
-    /// Weights for another backend.
+    /// The weights are for another backend.
     #[error(
         "{} holds the parameters of {architecture}, which ONNX Runtime cannot run; export it to model.onnx and drop `architecture` from its card",
         path.display()
     )]
     NotOnnx { path: PathBuf, architecture: String },
-    /// Card and model disagree.
+    /// Card and graph disagree.
     #[error(
         "the card contradicts the model: {} says {card}, but {} has {model}",
         folder.join(CARD_FILE).display(), path.display()
@@ -34,19 +34,19 @@ pub enum CardModelError {
         card: String,
         model: String,
     },
-    /// ONNX Runtime, the device, or the model itself.
+    /// An error of ONNX Runtime, the device, or the model itself.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// Values that are no inputs of this model.
-    #[error("{given} values are not {rows} inputs of {} values each, which model {} takes", expected, path.display())]
+    /// The values are not inputs of this model.
+    #[error("{given} values were given for {rows} inputs of {} values each to model {}", expected, path.display())]
     Values {
         path: PathBuf,
         given: usize,
         rows: usize,
         expected: usize,
     },
-    /// The model computed another number of values than its inputs need.
-    #[error("model {} gave {given} values for {rows} inputs, not {expected} for each", path.display())]
+    /// The number of computed values does not match the inputs.
+    #[error("model {} returned {given} values for {rows} inputs, not {expected} for each", path.display())]
     Count {
         path: PathBuf,
         given: usize,
@@ -55,18 +55,18 @@ pub enum CardModelError {
     },
 }
 
-/// A loaded model whose card and graph agree. One thread at a time runs it.
+/// A loaded model whose card and graph agree, run by one thread at a time.
 #[derive(Debug)]
 pub struct CardModel {
     card: ModelCard,
     session: Session,
     fit: Fit,
-    /// Inputs of a batch that is not full, and zeros.
+    /// Inputs of an incomplete batch, padded with zeros.
     padded: Vec<f32>,
 }
 
 impl CardModel {
-    /// Reads a folder whose weights are for ONNX Runtime, without loading them.
+    /// Reads a folder whose weights are for ONNX Runtime, without loading the model.
     ///
     /// # Errors
     /// See [`CardModelError`].
@@ -76,7 +76,8 @@ impl CardModel {
         Ok(model)
     }
 
-    /// Whether a folder has a card and weights for ONNX Runtime. What is in the weights is told when they are read.
+    /// Checks that a folder has a card and weights for ONNX Runtime. The contents of the weights are checked when they
+    /// are read.
     ///
     /// # Errors
     /// See [`CardModelError`].
@@ -107,22 +108,22 @@ impl CardModel {
         })
     }
 
-    /// What it takes and says.
+    /// Returns the model's card.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// How many inputs it computes at once, if its graph insists on a number.
+    /// Returns the batch size if the graph fixes it.
     pub fn fixed_batch(&self) -> Option<usize> {
         self.fit.batch
     }
 
-    /// Runs the model once on `rows` inputs that lie in `values` one after another, and appends its outputs for each,
-    /// seven values, to `outputs`. A graph with a batch dimension of its own takes at most that many; it gets zeros in
-    /// the place of inputs that are not there, and its outputs for them are left out.
+    /// Runs the model once on `rows` inputs that are consecutive in `values`, and appends seven outputs for each to
+    /// `outputs`. A graph with a fixed batch dimension takes at most that many; missing inputs are padded with zeros,
+    /// and their outputs are dropped.
     ///
     /// # Errors
-    /// If the values are no inputs of the model, or it fails; `outputs` is as it was then.
+    /// Fails if the values are not inputs of the model, or if it fails; `outputs` is unchanged then.
     pub fn run(
         &mut self,
         rows: usize,
@@ -169,8 +170,8 @@ impl CardModel {
     }
 }
 
-/// Appends what a model says of one input without the classes that its card ignores; probabilities sum to what all of
-/// them summed to.
+/// Appends the outputs for one input without the classes that the card ignores; probabilities keep the sum that they
+/// had with those classes.
 fn keep_expressions(output: &OutputSpec, row: &[f32], kept_values: &mut Vec<f32>) {
     if output.ignored.is_empty() {
         return kept_values.extend_from_slice(row);
@@ -182,7 +183,7 @@ fn keep_expressions(output: &OutputSpec, row: &[f32], kept_values: &mut Vec<f32>
     if output.kind == OutputKind::Probabilities {
         let kept: f32 = kept_values[from..].iter().sum();
         let all: f32 = row.iter().sum();
-        // Nothing but an ignored class: all expressions are equally unlikely.
+        // Only ignored classes have a probability: all expressions are equally unlikely.
         let share = |value: f32| {
             if kept > 0.0 {
                 value * all / kept
@@ -206,15 +207,15 @@ fn onnx_file(weights: &Weights) -> Result<&Path, CardModelError> {
     }
 }
 
-/// Where a model and its card meet.
+/// How a model matches its card.
 #[derive(Debug, PartialEq, Eq)]
 struct Fit {
     output: usize,
-    /// The model's batch dimension, unless it leaves it open.
+    /// The model's batch dimension, unless it is dynamic.
     batch: Option<usize>,
 }
 
-/// What the card says and what the model has instead, both in words.
+/// What the card says and what the model has instead, both as text.
 type Disagreement = (String, String);
 
 fn fit(
@@ -267,7 +268,7 @@ fn fit_output(card: &ModelCard, outputs: &[TensorInfo]) -> Result<usize, Disagre
         .position(|output| output.name == card.output.name);
     let at = named.ok_or_else(disagreement)?;
     let output = &outputs[at];
-    // [N, classes], or with sides of 1 behind it ([N, classes, 1, 1]).
+    // [N, classes], or followed by sides of 1 ([N, classes, 1, 1]).
     let agrees = output.element == ElementType::F32
         && match output.shape.as_slice() {
             [_, classes, ones @ ..] => {

@@ -1,4 +1,4 @@
-//! Where a model runs, and the part of ONNX Runtime that drives it.
+//! Devices that models run on, and their ONNX Runtime execution providers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::precision::{Precision, processor_has_bf16};
 use crate::runtime::runtime_build;
 
-/// Where a model runs: `cpu`, `openvino` (the processor too), `cuda` (the first GPU) or `cuda:N`.
+/// Device that a model runs on: `cpu`, `openvino` (the processor too), `cuda` (the first GPU) or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub enum Device {
-    /// The processor, by ONNX Runtime's own kernels.
+    /// The processor, with ONNX Runtime's own kernels.
     #[default]
     Cpu,
-    /// The processor, by OpenVINO's kernels, which know bf16.
+    /// The processor, with OpenVINO's kernels, which support bf16.
     OpenVino,
     /// The NVIDIA GPU with this number.
     Cuda(u32),
@@ -65,24 +65,24 @@ impl From<Device> for String {
     }
 }
 
-/// Why a device does not compute in these numbers.
+/// Why a device does not support a number format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrecisionError {
-    /// Only OpenVINO computes in others than the model's.
+    /// Only OpenVINO supports a format other than the model's.
     #[error("`precision: bf16` needs `device: openvino`; on {0} models compute in f32")]
     Device(Device),
-    /// It would be slower than f32.
+    /// The processor has no instructions for it, so it would be slower than f32.
     #[error(
-        "this processor does not compute in bf16 (it has no avx512_bf16); leave `precision` at f32"
+        "this processor does not support bf16 (it has no avx512_bf16); leave `precision` at f32"
     )]
     Processor,
 }
 
 impl Device {
-    /// Whether it computes in these numbers on this machine. Loads nothing.
+    /// Checks whether the device supports this number format on this machine. Loads nothing.
     ///
     /// # Errors
-    /// Why not, and what to do.
+    /// Returns why it does not, and what to do.
     pub fn computes_in(self, precision: Precision) -> Result<(), PrecisionError> {
         match (precision, self) {
             (Precision::F32, _) => Ok(()),
@@ -92,7 +92,7 @@ impl Device {
         }
     }
 
-    /// Lets a session run here and nowhere else, or says why it cannot.
+    /// Restricts a session to this device, or returns why that is not possible.
     pub(crate) fn applied_to(
         self,
         builder: SessionBuilder,
@@ -102,7 +102,7 @@ impl Device {
         let provider = match self {
             Self::Cpu => return Ok(builder),
             Self::OpenVino => {
-                // Asked first: what ONNX Runtime itself says here is no help.
+                // Checked first: ONNX Runtime's own message is of no help here.
                 provided::<ep::OpenVINO>("OpenVINO")?;
                 ep::OpenVINO::default()
                     .with_device_type("CPU")
@@ -119,7 +119,7 @@ impl Device {
             .map_err(|error| error.to_string().trim_end_matches('.').to_owned())
     }
 
-    /// ONNX Runtime's name of the part that drives it.
+    /// Returns ONNX Runtime's name of the execution provider.
     pub(crate) fn provider(self) -> &'static str {
         match self {
             Self::Cpu => "CPU",
@@ -128,7 +128,7 @@ impl Device {
         }
     }
 
-    /// The target of `make` that installs what it needs.
+    /// Returns the target of `make` that installs the device's dependencies.
     pub(crate) fn set_up_by(self) -> &'static str {
         match self {
             Self::Cpu => "setup",
@@ -138,26 +138,26 @@ impl Device {
     }
 }
 
-/// OpenVINO's own settings, by its device, as JSON. It would compute in bf16 on its own account where the processor
-/// can. Threads that are tied to cores would be tied to the same ones for each of several sessions.
+/// Returns OpenVINO's own settings, by device, as JSON. By default it would use bf16 if the processor supports it.
+/// Pinned threads would be tied to the same cores in each of several sessions.
 fn openvino_config(precision: Precision, threads: usize) -> String {
     format!(
         r#"{{"CPU": {{"INFERENCE_PRECISION_HINT": "{precision}", "INFERENCE_NUM_THREADS": "{threads}", "NUM_STREAMS": "1", "ENABLE_CPU_PINNING": "NO"}}}}"#
     )
 }
 
-/// Whether models can run on a GPU: for `fermata doctor`. Loads ONNX Runtime.
+/// Checks whether models can run on a GPU, for `fermata doctor`. Loads ONNX Runtime.
 ///
 /// # Errors
-/// Why they cannot, and what to do.
+/// Returns why they cannot, and what to do.
 pub fn cuda() -> Result<String, String> {
     has_provider::<ep::CUDA>("CUDA", Device::Cuda(0))
 }
 
-/// Whether models can run by OpenVINO: for `fermata doctor`. Loads ONNX Runtime.
+/// Checks whether models can run on OpenVINO, for `fermata doctor`. Loads ONNX Runtime.
 ///
 /// # Errors
-/// Why they cannot, and what to do.
+/// Returns why they cannot, and what to do.
 pub fn openvino() -> Result<String, String> {
     has_provider::<ep::OpenVINO>("OpenVINO", Device::OpenVino)
 }
@@ -169,7 +169,7 @@ fn has_provider<P: ExecutionProvider>(name: &str, device: Device) -> Result<Stri
     Ok(format!("ONNX Runtime has the {name} provider"))
 }
 
-/// Whether the library that is loaded was built with this part.
+/// Checks whether the loaded library was built with this execution provider.
 fn provided<P: ExecutionProvider>(name: &str) -> Result<(), String> {
     match P::is_available() {
         Ok(true) => Ok(()),

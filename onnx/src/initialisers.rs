@@ -1,8 +1,8 @@
-//! Constants that an ONNX file lists among its inputs, as files before IR version 4 had to. ONNX Runtime then takes
-//! them for inputs that somebody may replace, and neither folds nor fuses them. Owns taking them out of the list: the
-//! bytes of a model in, others out.
+//! Constants that an ONNX file lists among its inputs, as required before IR version 4. ONNX Runtime then treats them
+//! as inputs that a caller may replace, and neither folds nor fuses them. Owns their removal from the list: takes the
+//! bytes of a model, returns new ones.
 
-/// Fields of ONNX's messages (onnx.proto3) by number.
+/// Field numbers of ONNX's messages (onnx.proto3).
 const MODEL_GRAPH: u64 = 7;
 const GRAPH_INITIALIZER: u64 = 5;
 const GRAPH_INPUT: u64 = 11;
@@ -10,8 +10,8 @@ const TENSOR_NAME: u64 = 8;
 const TENSOR_DATA_LOCATION: u64 = 14;
 const VALUE_NAME: u64 = 1;
 
-/// The model without the inputs that are constants; `None` if it has none, keeps its constants in other files, or
-/// cannot be read.
+/// Returns the model without the inputs that are constants; `None` if it has none, stores its constants in other files,
+/// or cannot be read.
 pub(crate) fn without_constant_inputs(model: &[u8]) -> Option<Vec<u8>> {
     let graph = fields(model)
         .find(|field| field.number == MODEL_GRAPH)?
@@ -33,7 +33,7 @@ pub(crate) fn without_constant_inputs(model: &[u8]) -> Option<Vec<u8>> {
     if !fields(graph).any(|field| is_constant(&field)) {
         return None;
     }
-    // Half a model is not made into a whole one.
+    // A truncated model must not become a valid one.
     if ![model, graph].into_iter().all(is_readable) {
         return None;
     }
@@ -64,23 +64,23 @@ const FIXED_64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
 const FIXED_32: u64 = 5;
 
-/// A field of a message as it stands there.
+/// A field of a message in its encoded form.
 struct Field<'a> {
     number: u64,
     kind: u64,
-    /// All of it, with number and length.
+    /// The whole field, including number and length.
     bytes: &'a [u8],
-    /// What stands behind number and length.
+    /// Its contents, after number and length.
     value: &'a [u8],
 }
 
 impl<'a> Field<'a> {
-    /// The bytes of a message or text.
+    /// Returns the bytes of a message or string.
     fn message(&self) -> Option<&'a [u8]> {
         (self.kind == LENGTH_DELIMITED).then_some(self.value)
     }
 
-    /// A number; 0 if it is none.
+    /// Returns the number; 0 if the field is not a number.
     fn varint(&self) -> u64 {
         let mut rest = self.value;
         match self.kind {
@@ -95,7 +95,7 @@ fn is_readable(message: &[u8]) -> bool {
     lengths.sum::<usize>() == message.len()
 }
 
-/// The fields of a message, up to its end or to what cannot be read.
+/// Returns the fields of a message, up to its end or to the first unreadable one.
 fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = message;
     std::iter::from_fn(move || {

@@ -1,12 +1,12 @@
-//! Models in ONNX Runtime, which is loaded when the first model is.
+//! Models in ONNX Runtime, which is loaded together with the first model.
 //!
 //! - [`Session`]: any `.onnx` file; f32 tensors in, f32 tensors out, on an explicit [`Device`] with explicit
 //!   [`Precision`] and threads.
-//! - [`CardModel`]: a model's folder, whose card and graph agree; inputs in, one row of values for each out.
+//! - [`CardModel`]: a model folder whose card and graph agree; inputs in, one row of values for each out.
 //! - [`runtime_build`], [`cuda`], [`openvino`]: what is installed here.
 //!
-//! It does not preprocess (`fermata-vision` does, by the card) and it does not say what outputs mean. One thread at a
-//! time runs a model; more of them load it again.
+//! Preprocessing (`fermata-vision` does it, according to the card) and the meaning of outputs are elsewhere. A model is
+//! run by one thread at a time; further threads load it again.
 
 mod card_model;
 mod device;

@@ -1,10 +1,10 @@
-//! What ONNX Runtime logs itself.
+//! Forwarding of ONNX Runtime's own log.
 
 use ort::logging::LogLevel;
 
 const TARGET: &str = "onnxruntime";
 
-/// The least that it is to tell: what nobody reads costs nothing then.
+/// Returns the minimum level that ONNX Runtime logs: messages that nobody reads then cost nothing.
 pub(crate) fn level() -> LogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::TRACE) {
         LogLevel::Info
@@ -15,7 +15,8 @@ pub(crate) fn level() -> LogLevel {
     }
 }
 
-/// ONNX Runtime logs each error that it also returns, so its own log is of interest only when one looks for a cause.
+/// Forwards a message. ONNX Runtime logs each error that it also returns, so its own log is only of interest when
+/// searching for a cause.
 pub(crate) fn log(level: LogLevel, category: &str, _id: &str, place: &str, message: &str) {
     match level {
         LogLevel::Fatal => tracing::error!(target: TARGET, category, place, "{message}"),

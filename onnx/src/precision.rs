@@ -1,18 +1,18 @@
-//! In which numbers a model computes. Which devices can is `device`'s.
+//! Number formats that models compute in. Which devices support them is up to `device`.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// In which numbers a model computes; what goes in and comes out is f32 either way.
+/// Number format that a model computes in; inputs and outputs are f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// As the model has them.
+    /// As stored in the model.
     #[default]
     F32,
-    /// 16 bits, with the exponent of f32 and 8 bits of mantissa: faster, and scores differ in the third digit.
+    /// 16 bits, with the exponent of f32 and 8 bits of mantissa: faster, but scores differ in the third digit.
     Bf16,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// Whether the processor has instructions for bf16. Those with AMX have these too.
+/// Returns whether the processor has instructions for bf16. Processors with AMX have them too.
 pub(crate) fn processor_has_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx512bf16");

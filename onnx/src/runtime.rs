@@ -1,4 +1,4 @@
-//! Finds ONNX Runtime's shared library and loads it once for the process. Models are `session`'s.
+//! Finds ONNX Runtime's shared library and loads it once per process. Models are up to `session`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use ort::environment::Environment;
 
 use crate::messages;
 
-/// Names the library to load instead of the places where it is looked for.
+/// Environment variable that names the library to load, overriding the search.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 const FILE: &str = "libonnxruntime.so";
-/// Where `make setup` puts the library, under the checkout's root.
+/// Where `make setup` installs the library, relative to the root of the checkout.
 const NATIVE: &str = ".native/onnxruntime/lib";
 
 /// Why ONNX Runtime cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
-    /// Not in any of the usual places.
+    /// Not found in any of the usual places.
     #[error(
-        "ONNX Runtime is missing: no {FILE} as {}; run `make setup`, or set {VARIABLE} to the library",
+        "ONNX Runtime is missing: no {FILE} at {}; run `make setup`, or set {VARIABLE} to the library",
         list(.looked_at)
     )]
     Missing {
-        /// Files that were looked for.
+        /// Paths that were searched.
         looked_at: Vec<PathBuf>,
     },
-    /// There, but not to be loaded: another architecture, too old, no ONNX Runtime at all.
+    /// Found, but not loadable: a different architecture, too old, not ONNX Runtime at all.
     #[error(
         "cannot load ONNX Runtime from {}: {reason}; run `make setup`, or set {VARIABLE} to another library",
         path.display()
@@ -34,7 +34,7 @@ pub enum RuntimeError {
     Unusable {
         /// The library.
         path: PathBuf,
-        /// What the loader says.
+        /// Error of the loader.
         reason: String,
     },
 }
@@ -44,10 +44,10 @@ fn list(paths: &[PathBuf]) -> String {
     paths.join(", ")
 }
 
-/// Kept for as long as the process lives: ONNX Runtime allows one environment and must outlive its sessions.
+/// Kept until the process exits: ONNX Runtime allows one environment, which must outlive its sessions.
 static LOADED: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// The process's environment, loading the library at the first call. A failure is not remembered.
+/// Returns the process's environment, loading the library on the first call. A failure is not cached.
 pub(crate) fn environment() -> Result<Environment, RuntimeError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = &*loaded {
@@ -62,10 +62,10 @@ pub(crate) fn environment() -> Result<Environment, RuntimeError> {
     Ok(environment)
 }
 
-/// Version and build of ONNX Runtime, which is loaded for it.
+/// Returns version and build of ONNX Runtime, loading it if necessary.
 ///
 /// # Errors
-/// Why it cannot be used, and what to do.
+/// Returns why it cannot be used, and what to do.
 pub fn runtime_build() -> Result<String, String> {
     match environment() {
         Ok(_) => Ok(ort::info().to_owned()),
@@ -82,8 +82,8 @@ fn library(variable: Option<OsString>, program: Option<&Path>) -> Result<PathBuf
     found.ok_or(RuntimeError::Missing { looked_at })
 }
 
-/// Beside the program, then where `make setup` puts it as seen from `target/<profile>`, `target/<profile>/deps`
-/// (tests, benches), the checkout's root and one of its crates.
+/// Returns the paths to search: beside the program, then where `make setup` installs it, relative to
+/// `target/<profile>`, `target/<profile>/deps` (tests, benches), the checkout's root and one of its crates.
 fn places(program: Option<&Path>) -> Vec<PathBuf> {
     let native = Path::new(NATIVE).join(FILE);
     let mut places = Vec::new();
@@ -102,7 +102,7 @@ fn load(path: &Path) -> Result<Environment, RuntimeError> {
         path: path.to_owned(),
         reason,
     };
-    // Of all ways into `ort` the one that reports a bad library; the others panic.
+    // The only entry point of `ort` that reports a bad library; the others panic.
     let environment = ort::init_from(path)
         .map_err(|error| unusable(error.to_string()))?
         .with_name("fermata")

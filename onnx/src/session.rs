@@ -1,5 +1,5 @@
 //! A loaded ONNX model: f32 tensors in, f32 tensors out, on an explicit device with explicit threads. Preprocessing and
-//! the meaning of the outputs are the caller's.
+//! the meaning of the outputs are up to the caller.
 
 use std::path::{Path, PathBuf};
 
@@ -15,22 +15,22 @@ use crate::providers::{Providers, REMEMBER};
 use crate::runtime::{self, RuntimeError};
 use crate::tensor::{TensorIn, TensorInfo, TensorOut, element_count};
 
-/// More threads than any machine has cores: with thousands of them a model stands still.
+/// Maximum number of threads, more than any machine has cores: with thousands of them a model stalls.
 pub const MOST_THREADS: usize = 1024;
 
 /// How to run a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionSpec {
-    /// Where. A device that is not there is an error, never a silent run elsewhere.
+    /// Device to run on. A device that is not available is an error, never a silent fallback.
     pub device: Device,
-    /// In which numbers. One that the device does not have is an error too.
+    /// Number format to compute in. One that the device does not support is an error too.
     pub precision: Precision,
-    /// Threads inside an operator, 1 to [`MOST_THREADS`], the caller's own among them. Idle ones sleep.
+    /// Threads within an operator, 1 to [`MOST_THREADS`], including the caller's. Idle ones sleep.
     pub threads: usize,
 }
 
 impl Default for SessionSpec {
-    /// The processor, f32, one thread.
+    /// Returns the processor, f32, one thread.
     fn default() -> Self {
         Self {
             device: Device::Cpu,
@@ -40,20 +40,20 @@ impl Default for SessionSpec {
     }
 }
 
-/// Why a model could not be loaded or run. The messages hold the cause.
+/// Why a model could not be loaded or run. The messages include the cause.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum SessionError {
-    /// ONNX Runtime itself.
+    /// ONNX Runtime cannot be loaded.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// The device, or the part of ONNX Runtime that drives it, is not there.
+    /// The device or its execution provider is not available.
     #[error(
         "device {device} cannot be used: {reason}; run on `device: cpu`, or install what it needs with `make {}`",
         device.set_up_by()
     )]
     Device { device: Device, reason: String },
-    /// The device is there, and runs nothing of this model.
+    /// The device is available, but runs no node of this model.
     #[error(
         "device {device} runs none of the nodes of model {} ({providers}); run it on `device: cpu`",
         path.display()
@@ -63,20 +63,20 @@ pub enum SessionError {
         device: Device,
         providers: Providers,
     },
-    /// The device does not compute so.
+    /// The device does not support the number format.
     #[error(transparent)]
     Precision(#[from] PrecisionError),
-    /// The file is missing, no ONNX model, or not for this device.
+    /// The file is missing, not an ONNX model, or not supported on this device.
     #[error("cannot load model {} on {device}: {reason}", path.display())]
     Load {
         path: PathBuf,
         device: Device,
         reason: String,
     },
-    /// The spec makes no sense.
+    /// The number of threads is out of range.
     #[error("cannot load model {}: `threads` is {threads}; expected 1 to {MOST_THREADS}", path.display())]
     Threads { path: PathBuf, threads: usize },
-    /// Values and shape of an input contradict each other.
+    /// Values and shape of an input are inconsistent.
     #[error("input {input} of model {} has {values} values for the shape {shape:?}", path.display())]
     InputShape {
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum SessionError {
         values: usize,
         shape: Vec<usize>,
     },
-    /// Another number of inputs than the model has.
+    /// The number of inputs is not the model's.
     #[error("model {} takes {expected} inputs, not {given}", path.display())]
     InputCount {
         path: PathBuf,
@@ -94,7 +94,7 @@ pub enum SessionError {
     /// The model failed.
     #[error("model {} failed: {reason}", path.display())]
     Run { path: PathBuf, reason: String },
-    /// No f32 tensor at this place among the outputs.
+    /// No f32 tensor at this index among the outputs.
     #[error("output {output} of model {}: {reason}", path.display())]
     Output {
         path: PathBuf,
@@ -103,7 +103,7 @@ pub enum SessionError {
     },
 }
 
-/// A loaded model. One thread at a time runs it; replicas load it again.
+/// A loaded model, run by one thread at a time; replicas load it again.
 #[derive(Debug)]
 pub struct Session {
     path: PathBuf,
@@ -114,10 +114,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads the model in the file `path` (`.onnx`). Constants that it lists among its inputs are no inputs.
+    /// Loads the model in the file `path` (`.onnx`). Constants listed among its inputs do not count as inputs.
     ///
     /// # Errors
-    /// If ONNX Runtime, the device or the file is not there or not usable, or the file is larger than 32 GiB.
+    /// Fails if ONNX Runtime, the device or the file is missing or unusable, or if the file is larger than 32 GiB.
     pub fn load(path: impl AsRef<Path>, spec: &SessionSpec) -> Result<Self, SessionError> {
         let path = path.as_ref().to_owned();
         let threads = spec.threads;
@@ -131,7 +131,7 @@ impl Session {
             device: spec.device,
             reason: error.to_string(),
         };
-        // What is wanted may have changed since the library was loaded: a graph is checked before its log begins.
+        // The log level may have changed since the library was loaded: a graph is checked before its log begins.
         environment.set_log_level(messages::level());
         let builder = ort::session::Session::builder(&environment).map_err(load_error)?;
         let builder = with_threads(builder, spec.threads).map_err(load_error)?;
@@ -152,7 +152,7 @@ impl Session {
         drop(bytes);
         let inner = match rewritten {
             Some(bytes) => builder.commit_from_memory(&bytes),
-            // Weights in other files are looked for beside it.
+            // Weights in external files are searched for beside it.
             None => builder.commit_from_file(&path),
         };
         let inner = inner.map_err(load_error)?;
@@ -176,35 +176,35 @@ impl Session {
         })
     }
 
-    /// Which parts of ONNX Runtime run how many of its nodes.
+    /// Returns how many of the model's nodes each execution provider runs.
     pub fn providers(&self) -> &Providers {
         &self.providers
     }
 
-    /// The file it was loaded from.
+    /// Returns the file it was loaded from.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it takes, in the order of [`Session::run`].
+    /// Returns the model's inputs, in the order of [`Session::run`].
     pub fn inputs(&self) -> &[TensorInfo] {
         &self.inputs
     }
 
-    /// What it computes, in the order of [`Outputs::get`].
+    /// Returns the model's outputs, in the order of [`Outputs::get`].
     pub fn outputs(&self) -> &[TensorInfo] {
         &self.outputs
     }
 
-    /// Place of the output with this name.
+    /// Returns the index of the output with this name.
     pub fn output_index(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|output| output.name == name)
     }
 
-    /// Runs the model. Inputs stand in the model's order and are read in place; the outputs borrow the session.
+    /// Runs the model. Inputs are in the model's order and are read in place; the outputs borrow the session.
     ///
     /// # Errors
-    /// If the inputs are not what the model takes, or the model fails.
+    /// Fails if the inputs do not match the model, or if the model fails.
     pub fn run<const N: usize>(
         &mut self,
         inputs: [TensorIn<'_>; N],
@@ -241,7 +241,7 @@ impl Session {
     }
 }
 
-/// What a model computed; valid until its session runs again.
+/// Outputs of a model; valid until its session runs again.
 #[derive(Debug)]
 pub struct Outputs<'s> {
     path: &'s Path,
@@ -249,15 +249,15 @@ pub struct Outputs<'s> {
 }
 
 impl Outputs<'_> {
-    /// The file of the model that computed them.
+    /// Returns the file of the model that computed them.
     pub fn path(&self) -> &Path {
         self.path
     }
 
-    /// A view of the output at this place (see [`Session::outputs`]), without a copy.
+    /// Returns a view of the output at this index (see [`Session::outputs`]), without copying.
     ///
     /// # Errors
-    /// If there is no such output, or it does not hold f32.
+    /// Fails if there is no such output, or if it is not f32.
     pub fn get(&self, output: usize) -> Result<TensorOut<'_>, SessionError> {
         let error = |reason: String| SessionError::Output {
             path: self.path.to_owned(),
@@ -274,7 +274,7 @@ impl Outputs<'_> {
     }
 }
 
-/// No pool that nobody asked for, and no thread that burns a core while it waits for work.
+/// Configures no thread pools beyond those asked for, and no threads that spin while they wait for work.
 fn with_threads(builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
     let (remember, yes) = REMEMBER;
     Ok(builder
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn a_file_that_is_too_large_is_refused_before_it_is_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        // A hole takes no room on the disk.
+        // A sparse file takes no space on disk.
         let length = fermata_files::MOST_NUMBERS + 1;
         file.as_file().set_len(length).unwrap();
         let error = Session::load(file.path(), &SessionSpec::default()).unwrap_err();

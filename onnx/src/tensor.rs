@@ -1,10 +1,10 @@
-//! Tensors on their way into a model and out of it, and how a model describes them.
+//! Input and output tensors of a model, and their descriptions.
 
 use std::fmt;
 
 use ort::value::{TensorElementType, ValueType};
 
-/// Type of a tensor's elements, as far as callers tell them apart.
+/// Element type of a tensor, as far as callers distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum ElementType {
@@ -12,7 +12,7 @@ pub enum ElementType {
     F16,
     U8,
     I64,
-    /// Another type, or no tensor at all.
+    /// Another type, or not a tensor.
     Other,
 }
 
@@ -21,7 +21,7 @@ pub enum ElementType {
 pub struct TensorInfo {
     /// Its name in the graph.
     pub name: String,
-    /// Its dimensions; none for one that the model leaves open.
+    /// Its dimensions; `None` for a dynamic one.
     pub shape: Vec<Option<usize>>,
     /// Type of its elements.
     pub element: ElementType,
@@ -52,7 +52,7 @@ impl TensorInfo {
 }
 
 impl fmt::Display for TensorInfo {
-    /// `input[?,3,240,320] F32`.
+    /// Formats as `input[?,3,240,320] F32`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sides = self.shape.iter();
         let sides = sides.map(|side| side.map_or("?".to_owned(), |n| n.to_string()));
@@ -66,7 +66,7 @@ impl fmt::Display for TensorInfo {
 pub struct TensorIn<'a> {
     /// Its dimensions.
     pub shape: &'a [usize],
-    /// As many values as the dimensions multiply to.
+    /// As many values as the product of the dimensions.
     pub values: &'a [f32],
 }
 
@@ -79,7 +79,7 @@ pub struct TensorOut<'a> {
     pub values: &'a [f32],
 }
 
-/// How many values a tensor of this shape has; none if nobody could count them.
+/// Returns the number of values in a tensor of this shape; `None` if it overflows.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
     shape
         .iter()

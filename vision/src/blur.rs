@@ -1,6 +1,6 @@
-//! Making faces unrecognisable in a frame. Where they are, and for how long they stay hidden, is the caller's.
+//! Makes faces in a frame unrecognisable. Where they are, and for how long they stay hidden, is up to the caller.
 //!
-//! What is hidden keeps no more detail than a few tiles across the face, whatever the face's size: a detector must not
+//! A hidden region keeps no more detail than a few tiles across the face, whatever the face's size: a detector must not
 //! find it again.
 
 use opencv::core::{Mat, Rect as CvRect, Scalar, Size};
@@ -13,7 +13,7 @@ use crate::frame::FrameMut;
 /// How faces are made unrecognisable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blur {
-    /// One gray.
+    /// A uniform gray.
     Solid,
     /// A coarse mosaic.
     Pixelate,
@@ -21,23 +21,22 @@ pub enum Blur {
     Soft,
 }
 
-/// Tiles across the longer side of what is hidden: with four, YuNet found 3 of 135 faces again, with three none.
+/// Tiles across the longer side of a hidden box: with four, YuNet found 3 of 135 faces again, with three none.
 const TILES: f32 = 3.0;
-/// Tiles across the longer side of a frame that is hidden as a whole.
+/// Tiles across the longer side of a frame that is hidden entirely.
 const TILES_OF_A_FRAME: f32 = 6.0;
-/// Side of a tile, pixels, below which it gets no smaller: the tiles of a face of 14 pixels would still be a face.
+/// Minimum side of a tile, in pixels: a face of 14 pixels in smaller tiles would still be a face.
 const LEAST_TILE: f32 = 12.0;
 /// The gray of [`Blur::Solid`].
 const GRAY: f64 = 60.0;
 
-/// Hides a box; what reaches beyond the frame is left out, but the strength is that of the whole box. A box of no sense
-/// (NaN) hides nothing.
+/// Hides a box, clipped to the frame, but with the strength for the whole box. A box that is not finite hides nothing.
 ///
 /// # Errors
-/// OpenCV's own.
+/// Returns errors of OpenCV.
 pub fn blur(frame: &mut FrameMut, rect: &Rect, how: Blur) -> opencv::Result<()> {
     let (columns, rows) = (frame.width() as f32, frame.height() as f32);
-    // Written so that NaN hides nothing; outwards, so that no row of a face is left.
+    // Written so that NaN hides nothing; rounded outwards, so that no row of a face stays visible.
     let left = rect.x.floor().clamp(0.0, columns);
     let top = rect.y.floor().clamp(0.0, rows);
     let right = (rect.x + rect.w).ceil().clamp(0.0, columns);
@@ -57,7 +56,7 @@ pub fn blur(frame: &mut FrameMut, rect: &Rect, how: Blur) -> opencv::Result<()> 
 /// Hides a whole frame.
 ///
 /// # Errors
-/// OpenCV's own.
+/// Returns errors of OpenCV.
 pub fn blur_all(frame: &mut FrameMut, how: Blur) -> opencv::Result<()> {
     let (width, height) = (frame.width() as i32, frame.height() as i32);
     if width == 0 || height == 0 {
@@ -105,7 +104,7 @@ mod tests {
         frame
     }
 
-    /// Which pixels a box changed.
+    /// Returns which pixels hiding a box changed.
     fn changed(rect: &Rect, how: Blur) -> Vec<bool> {
         let mut frame = noisy(60, 40);
         let before = frame.bgr_mut().to_vec();

@@ -1,6 +1,5 @@
-//! The model card: the one description of what a model takes and what it says, kept beside its weights. Owns how a
-//! model's folder is loaded; the card's fields are `spec`'s, and [`crate::preprocess`] and [`crate::scores`] do what a
-//! card says.
+//! The model card: the single description of a model's input and output, stored beside its weights. Owns how a model
+//! folder is loaded; `spec` defines the card's fields, and [`crate::preprocess`] and [`crate::scores`] implement them.
 
 mod contradictions;
 mod spec;
@@ -15,41 +14,41 @@ pub use self::spec::{
 };
 pub use self::values::{Factors, Size};
 
-/// Name of the card in a model's folder.
+/// File name of the card in a model folder.
 pub const CARD_FILE: &str = "card.yaml";
-/// Name of the weights of a model that ONNX Runtime runs.
+/// File name of weights that ONNX Runtime runs.
 pub const ONNX_FILE: &str = "model.onnx";
-/// Name of the weights of a model that is built by its architecture's name.
+/// File name of the weights of a model that is built from the name of its architecture.
 pub const SAFETENSORS_FILE: &str = "model.safetensors";
 
-/// The files that a model's folder may have: its card, and weights of either kind.
+/// Returns the files that a model folder may contain: its card, and weights of either kind.
 pub fn model_files(folder: &Path) -> [PathBuf; 3] {
     [CARD_FILE, ONNX_FILE, SAFETENSORS_FILE].map(|name| folder.join(name))
 }
 
-/// A model's folder, read and found free of contradictions.
+/// A model folder whose card has been read and is free of contradictions.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Where it is.
+    /// Path of the folder.
     pub folder: PathBuf,
-    /// What it takes and says.
+    /// Its card.
     pub card: ModelCard,
-    /// What computes it.
+    /// Its weights.
     pub weights: Weights,
 }
 
-/// The file that a card's `sha256` is of.
+/// The weights file that a card's `sha256` refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Weights {
     /// A graph for ONNX Runtime.
     Onnx { path: PathBuf },
-    /// Parameters by name, of a network that is built in code.
+    /// Named parameters of a network that is built in code.
     Safetensors { path: PathBuf, architecture: String },
 }
 
 impl Weights {
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Onnx { path } | Self::Safetensors { path, .. } => path,
@@ -57,32 +56,32 @@ impl Weights {
     }
 }
 
-/// Why a model's folder cannot be used.
+/// Why a model folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CardError {
-    /// No card, or not readable.
+    /// The card is missing or unreadable.
     #[error("cannot read the model card {}: {reason}; a model is a folder with {CARD_FILE} and its weights", path.display())]
     Read { path: PathBuf, reason: io::Error },
-    /// Not YAML, or not a card. The reason names line and column.
+    /// The card is not valid YAML, or not a card. The reason includes line and column.
     #[error("the model card {} cannot be understood: {reason}", path.display())]
     Parse { path: PathBuf, reason: String },
-    /// A card that no model can fulfil; all problems of it.
+    /// The card is inconsistent; contains all problems.
     #[error("the model card {} contradicts itself: {}", path.display(), problems.join("; "))]
     Contradictions {
         path: PathBuf,
         problems: Vec<String>,
     },
-    /// No weights, or not readable.
+    /// The weights are missing or unreadable.
     #[error("cannot read the weights {}: {reason}; {}", path.display(), weights_rule(path))]
     Weights { path: PathBuf, reason: io::Error },
-    /// A card of no weights in particular, in a model's folder.
+    /// The card in a model folder does not identify its weights.
     #[error(
-        "the model card {} has no `sha256`, so that nothing tells whether the weights beside it are the ones it describes; theirs is {actual}",
+        "the model card {} has no `sha256`, so it cannot be checked whether it describes the weights beside it; theirs is {actual}",
         path.display()
     )]
     NoSha256 { path: PathBuf, actual: String },
-    /// Other weights than the card describes.
+    /// The weights are not those that the card describes.
     #[error(
         "the weights {} have sha256 {actual}, but the card says {expected}: they are not the model that the card describes, or the card is out of date",
         path.display()
@@ -109,11 +108,11 @@ fn weights_rule(path: &Path) -> &'static str {
     }
 }
 
-/// Bytes of the largest card that is read.
+/// Maximum size of a card, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
 impl ModelCard {
-    /// Reads a model's folder: the card, checked for contradictions, and its weights, checked against `sha256`.
+    /// Loads a model folder: the card, checked for contradictions, and its weights, checked against `sha256`.
     ///
     /// # Errors
     /// See [`CardError`].
@@ -136,11 +135,11 @@ impl ModelCard {
         Ok(model)
     }
 
-    /// The same without a look into the weights: they are there, and whether they are the right ones is told when they
-    /// are loaded.
+    /// Does the same as [`ModelCard::load`] without reading the weights: they only have to exist, and are verified when
+    /// they are loaded.
     ///
     /// # Errors
-    /// [`CardError::Weights`] if they cannot be opened, and those of [`ModelCard::read`].
+    /// Fails with [`CardError::Weights`] if they cannot be opened, and with the errors of [`ModelCard::read`].
     pub fn find(folder: &Path) -> Result<Model, CardError> {
         let card = Self::read(folder)?;
         let weights = card.weights(folder);
@@ -153,7 +152,7 @@ impl ModelCard {
         })
     }
 
-    /// Reads the card of a model's folder, for whoever needs no weights: they are not looked at.
+    /// Reads the card of a model folder and ignores the weights.
     ///
     /// # Errors
     /// [`CardError::Read`], [`CardError::Parse`] and [`CardError::Contradictions`].
@@ -167,7 +166,7 @@ impl ModelCard {
         Self::parse(&text, &path)
     }
 
-    /// Reads a card from text; `path` is where it came from, for messages.
+    /// Parses a card; `path` is its origin, for messages.
     ///
     /// # Errors
     /// [`CardError::Parse`] and [`CardError::Contradictions`].
@@ -187,9 +186,9 @@ impl ModelCard {
         }
     }
 
-    /// The card as text for [`CARD_FILE`].
+    /// Returns the card as text for [`CARD_FILE`].
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(self).expect("a card holds nothing that YAML cannot say")
+        serde_saphyr::to_string(self).expect("a card can always be written as YAML")
     }
 
     fn weights(&self, folder: &Path) -> Weights {

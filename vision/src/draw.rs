@@ -1,4 +1,4 @@
-//! Drawing on frames: boxes, chips of text, bars. What is drawn where is the caller's.
+//! Drawing primitives for frames: boxes, text chips, bars. What is drawn where is up to the caller.
 
 use opencv::core::{Point as CvPoint, Rect as CvRect, Scalar};
 use opencv::imgproc::{self, FONT_HERSHEY_SIMPLEX, LINE_AA};
@@ -15,7 +15,7 @@ pub const WHITE: Bgr = [255, 255, 255];
 pub const BLACK: Bgr = [0, 0, 0];
 const LIGHT_GRAY: Bgr = [190, 190, 190];
 
-/// Okabe and Ito's palette, which people with any kind of colour vision can tell apart (without its black).
+/// Okabe and Ito's palette, whose colours are distinguishable with any kind of colour vision (without its black).
 /// Source: <https://jfly.uni-koeln.de/color/>
 const PALETTE: [Bgr; 7] = [
     [233, 180, 86],
@@ -27,7 +27,7 @@ const PALETTE: [Bgr; 7] = [
     [178, 114, 0],
 ];
 
-/// The colour of a track; neighbouring numbers have different ones.
+/// Returns the colour of a track; consecutive numbers have different ones.
 pub fn colour_of(track: Option<u64>) -> Bgr {
     match track {
         Some(track) => PALETTE[(track % PALETTE.len() as u64) as usize],
@@ -35,56 +35,56 @@ pub fn colour_of(track: Option<u64>) -> Bgr {
     }
 }
 
-/// How a chip looks.
+/// Appearance of a chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChipLook {
-    /// Text on a coloured ground.
+    /// Text on a coloured background.
     Filled,
-    /// Coloured text on a dark ground with an edge: what is shown is held, not what is seen just now.
+    /// Coloured text on a dark background with an outline: the label is held, not the current one.
     Outlined,
 }
 
 /// Named bars, one below the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Bars<'a> {
-    /// Names, and values of 0 to 1.
+    /// Names, and values from 0 to 1.
     pub rows: &'a [(&'a str, f32)],
     /// The row of the label that is shown, which is marked.
     pub marked: Option<usize>,
 }
 
-/// Draws on a frame in sizes that fit its shorter side.
+/// Draws on a frame, with sizes relative to its shorter side.
 pub struct Painter<'a> {
     frame: &'a mut FrameMut,
     /// 1 for a frame whose shorter side has 480 pixels.
     scale: f64,
 }
 
-/// Smallest and largest scale: text below is not legible, above it only hides more.
+/// Minimum and maximum scale: below it text is illegible, above it only hides more.
 const SCALES: (f64, f64) = (0.75, 3.5);
-/// Size of text on chips and beside bars, in units of OpenCV's font.
+/// Font size on chips and beside bars, in units of OpenCV's font.
 const CHIP_FONT: f64 = 0.45;
 const BARS_FONT: f64 = 0.4;
-/// Pixels between a text and the edge of its ground.
+/// Pixels between a text and the edge of its background.
 const PADDING: f64 = 3.0;
 
 impl<'a> Painter<'a> {
-    /// A painter for this frame.
+    /// Creates a painter for this frame.
     pub fn new(frame: &'a mut FrameMut) -> Self {
         let shorter = frame.width().min(frame.height()) as f64;
         let scale = (shorter / 480.0).clamp(SCALES.0, SCALES.1);
         Self { frame, scale }
     }
 
-    /// A length that is `length` pixels in a frame whose shorter side has 480.
+    /// Scales a length that is `length` pixels in a frame whose shorter side has 480.
     pub fn pixels(&self, length: f64) -> i32 {
         (length * self.scale).round().max(1.0) as i32
     }
 
-    /// The corners of a box: what is seen.
+    /// Draws the corners of a box: a face that was detected.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn corners(&mut self, rect: &Rect, colour: Bgr) -> opencv::Result<()> {
         let thickness = self.pixels(2.0);
         let (left, top, right, bottom) = edges(rect);
@@ -101,10 +101,10 @@ impl<'a> Painter<'a> {
         Ok(())
     }
 
-    /// A dashed box: what is expected and was not looked for.
+    /// Draws a dashed box: a face that is predicted, not detected.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn dashed(&mut self, rect: &Rect, colour: Bgr) -> opencv::Result<()> {
         let dash = self.pixels(6.0);
         let (left, top, right, bottom) = edges(rect);
@@ -121,10 +121,10 @@ impl<'a> Painter<'a> {
         Ok(())
     }
 
-    /// A dot.
+    /// Draws a dot.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn dot(&mut self, x: f32, y: f32, colour: Bgr) -> opencv::Result<()> {
         let radius = self.pixels(1.5);
         let center = CvPoint::new(x.round() as i32, y.round() as i32);
@@ -152,20 +152,20 @@ impl<'a> Painter<'a> {
         imgproc::line(&mut mat, from, to, scalar(colour), thickness, LINE_AA, 0)
     }
 
-    /// Width and height of a chip with this text.
+    /// Returns width and height of a chip with this text.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn chip_size(&self, text: &str) -> opencv::Result<(i32, i32)> {
         let (width, ascent, descent) = self.text_size(text, CHIP_FONT)?;
         let padding = 2 * self.pixels(PADDING);
         Ok((width + padding, ascent + descent + padding))
     }
 
-    /// The text, cut at its end so that its chip is at most so wide.
+    /// Truncates the text so that its chip is at most `width` wide.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn fitting(&self, text: &str, width: i32) -> opencv::Result<String> {
         let mut kept = printable(text);
         let mut shown = kept.clone();
@@ -175,7 +175,7 @@ impl<'a> Painter<'a> {
         Ok(shown)
     }
 
-    /// Width, height above and height below the line of a text.
+    /// Returns width, height above and height below the baseline of a text.
     fn text_size(&self, text: &str, font: f64) -> opencv::Result<(i32, i32, i32)> {
         let mut baseline = 0;
         let (font, thickness) = (font * self.scale, self.stroke());
@@ -185,7 +185,7 @@ impl<'a> Painter<'a> {
         Ok((size.width, size.height, baseline))
     }
 
-    /// Thickness of the lines of letters.
+    /// Returns the line thickness of letters.
     fn stroke(&self) -> i32 {
         self.scale.floor().max(1.0) as i32
     }
@@ -207,10 +207,10 @@ impl<'a> Painter<'a> {
         )
     }
 
-    /// Text with its upper left corner at (x, y).
+    /// Draws a chip of text with its upper left corner at (x, y).
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn chip(
         &mut self,
         (x, y): (i32, i32),
@@ -258,10 +258,10 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// Width and height of a panel with bars of these names.
+    /// Returns width and height of a panel with these bars.
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn bars_size(&self, bars: &Bars<'_>) -> opencv::Result<(i32, i32)> {
         let measures = self.bars_measures(bars)?;
         let padding = self.pixels(PADDING);
@@ -283,10 +283,10 @@ impl<'a> Painter<'a> {
         })
     }
 
-    /// Named bars of 0..1 on a dark ground, with its upper left corner at (x, y).
+    /// Draws named bars of 0..1 on a dark background, with the upper left corner at (x, y).
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn bars(&mut self, (x, y): (i32, i32), bars: &Bars<'_>, colour: Bgr) -> opencv::Result<()> {
         let (width, height) = self.bars_size(bars)?;
         let BarsMeasures { names, row, bar } = self.bars_measures(bars)?;
@@ -310,7 +310,7 @@ impl<'a> Painter<'a> {
         Ok(())
     }
 
-    /// Mixes a colour into a part of the frame; what reaches beyond the frame is left out.
+    /// Blends a colour into a part of the frame; anything beyond the frame is clipped.
     pub fn tint(&mut self, place: CvRect, colour: Bgr, opacity: f32) {
         let (columns, rows) = (self.frame.width() as i32, self.frame.height() as i32);
         let (left, right) = (
@@ -322,7 +322,7 @@ impl<'a> Painter<'a> {
             (place.y + place.height).clamp(0, rows),
         );
         let stride = self.frame.width() * CHANNELS;
-        // Fixed point with 8 bits, so that every machine mixes alike.
+        // Fixed point with 8 bits, so that every machine gives the same result.
         let share = (opacity.clamp(0.0, 1.0) * 256.0) as u32;
         let pixels = self.frame.bgr_mut();
         for row in top..bottom {
@@ -339,17 +339,17 @@ impl<'a> Painter<'a> {
     }
 }
 
-/// Lengths of a panel with bars.
+/// Dimensions of a panel with bars.
 struct BarsMeasures {
     /// Width of the longest name.
     names: i32,
     /// Height of a row.
     row: i32,
-    /// Length of a bar of 1.
+    /// Length of a bar of value 1.
     bar: i32,
 }
 
-/// The text in the letters that OpenCV's font has.
+/// Replaces characters that OpenCV's font does not have.
 fn printable(text: &str) -> String {
     let letters = text.chars();
     letters
@@ -363,7 +363,7 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Left, top, right, bottom; boxes of no sense (NaN, far outside) stay drawable.
+/// Returns left, top, right, bottom; invalid boxes (NaN, far outside) stay drawable.
 fn edges(rect: &Rect) -> (i32, i32, i32, i32) {
     let bound = |value: f32| value.round().clamp(-30_000.0, 30_000.0) as i32;
     let (left, top) = (bound(rect.x), bound(rect.y));

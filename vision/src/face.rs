@@ -1,4 +1,4 @@
-//! What is known of a face: where it is, who tracks it, how it looks. Nothing here says who the person is.
+//! What is known about a face: its position, track and expression. Nothing here identifies the person.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,12 +40,12 @@ impl Expression {
         Self::Neutral,
     ];
 
-    /// Position in the canonical order.
+    /// Returns the position in the canonical order.
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// Name as in files.
+    /// Returns the name used in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Angry => "angry",
@@ -58,7 +58,7 @@ impl Expression {
         }
     }
 
-    /// The most probable expression; the first one of a tie. NaN never wins.
+    /// Returns the most probable expression; the first one on a tie. NaN never wins.
     pub fn most_probable(probabilities: &Probabilities) -> Self {
         let mut best = 0;
         for (index, &value) in probabilities.iter().enumerate() {
@@ -87,10 +87,10 @@ impl FromStr for Expression {
     }
 }
 
-/// One value for each expression, canonical order, summing to 1.
+/// One value for each expression, in the canonical order, summing to 1.
 pub type Probabilities = [f32; EXPRESSIONS];
 
-/// A place in a frame, pixels from the top left corner.
+/// A point in a frame, in pixels from the top left corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Point {
@@ -98,7 +98,7 @@ pub struct Point {
     pub y: f32,
 }
 
-/// An axis-parallel box, pixels; it may reach beyond the frame.
+/// An axis-aligned box, in pixels; it may extend beyond the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rect {
     /// Left edge.
@@ -112,12 +112,12 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// Area, square pixels; 0 for an inverted box.
+    /// Returns the area in square pixels; 0 for an inverted box.
     pub fn area(&self) -> f32 {
         self.w.max(0.0) * self.h.max(0.0)
     }
 
-    /// Centre.
+    /// Returns the centre.
     pub fn center(&self) -> Point {
         Point {
             x: self.x + self.w / 2.0,
@@ -125,7 +125,7 @@ impl Rect {
         }
     }
 
-    /// Intersection over union with another box, 0..1; 0 with a box of no sense (NaN).
+    /// Returns the intersection over union with another box, 0..1; 0 if either box is not finite.
     pub fn iou(&self, other: &Self) -> f32 {
         let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
         let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
@@ -139,7 +139,7 @@ impl Rect {
         }
     }
 
-    /// The same centre, sides times `factor`.
+    /// Returns a box with the same centre and the sides multiplied by `factor`.
     pub fn scaled(&self, factor: f32) -> Self {
         let center = self.center();
         let (w, h) = (self.w * factor, self.h * factor);
@@ -155,27 +155,27 @@ impl Rect {
 /// Right eye, left eye (the person's own sides), nose tip, right and left corner of the mouth.
 pub type Landmarks = [Point; 5];
 
-/// A preprocessed face, as a classifier takes it.
+/// A preprocessed face, as a classifier expects it.
 #[derive(Clone, Debug)]
 pub struct Crop {
     /// Values in the model's own layout, without the batch dimension.
     pub values: Arc<Pooled<f32>>,
 }
 
-/// A face in a frame and what the actors so far have found out about it.
+/// A face in a frame and what earlier actors have found out about it.
 #[derive(Clone, Debug, Default)]
 pub struct Face {
-    /// Where it is.
+    /// Its box.
     pub rect: Rect,
-    /// Where its parts are, if the detector says so.
+    /// Its facial landmarks, if the detector provides them.
     pub landmarks: Option<Landmarks>,
-    /// The detector's confidence, 0..1; none for a box that was predicted and not seen.
+    /// The detector's confidence, 0..1; `None` for a box that was predicted, not detected.
     pub score: Option<f32>,
-    /// Counts a stream's faces from 1 and never restarts within the stream; the tracker's. None while the tracker is
-    /// not yet sure that there is a face.
+    /// Number assigned by the tracker, counting a stream's faces from 1 without ever restarting within the stream.
+    /// `None` while the tracker is not yet sure that this is a face.
     pub track: Option<u64>,
-    /// What the tracker follows, from its first detection on, also before it has a number for people: unique within the
-    /// stream.
+    /// The tracker's internal key, unique within the stream: present from the first detection on, before `track` is
+    /// assigned.
     pub tracklet: Option<u64>,
     /// Input of the classifier.
     pub crop: Option<Crop>,
@@ -183,13 +183,13 @@ pub struct Face {
     pub probabilities: Option<Probabilities>,
     /// The classifier's most probable expression.
     pub raw_label: Option<Expression>,
-    /// Probabilities after smoothing in time.
+    /// Probabilities after temporal smoothing.
     pub smoothed: Option<Probabilities>,
     /// Expression after voting and hysteresis.
     pub label: Option<Expression>,
 }
 
-/// What a synthetic source knows of a frame.
+/// Ground truth of a frame from a synthetic source.
 #[derive(Clone, Debug, Default)]
 pub struct GroundTruth {
     /// The faces that were drawn.
@@ -199,11 +199,11 @@ pub struct GroundTruth {
 /// A face that was drawn.
 #[derive(Clone, Debug)]
 pub struct TrueFace {
-    /// Which of the stream's made-up people, from 0.
+    /// Index of the synthetic person within the stream, from 0.
     pub identity: u32,
-    /// Forehead to chin, ear to ear.
+    /// The box from forehead to chin and ear to ear.
     pub rect: Rect,
-    /// What the face was drawn to express.
+    /// The expression that was drawn.
     pub expression: Expression,
 }
 

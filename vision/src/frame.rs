@@ -1,4 +1,4 @@
-//! One picture of a video: pooled, reference-counted, 8-bit BGR. How it is decoded or drawn on is elsewhere.
+//! One picture of a video: pooled, reference-counted, 8-bit BGR. Decoding and drawing are elsewhere.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use opencv::core::{Mat, Vec3b};
 
 use crate::pool::{Pool, Pooled};
 
-/// Bytes of a pixel: blue, green, red.
+/// Bytes per pixel: blue, green, red.
 pub const CHANNELS: usize = 3;
 
-/// A picture that nobody changes any more. Clones share the pixels.
+/// An immutable picture. Clones share the pixels.
 #[derive(Clone, Debug)]
 pub struct Frame {
     width: usize,
@@ -19,10 +19,10 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame of `height` × `width` BGR pixels, row by row without padding.
+    /// Creates a frame of `height` × `width` BGR pixels, row by row without padding.
     ///
     /// # Panics
-    /// If `pixels` is not `height · width · 3` bytes long.
+    /// Panics if `pixels` is not `height · width · 3` bytes long.
     pub fn from_bgr(width: usize, height: usize, pixels: Vec<u8>) -> Self {
         assert_eq!(pixels.len(), width * height * CHANNELS, "pixels of a frame");
         Self {
@@ -32,32 +32,32 @@ impl Frame {
         }
     }
 
-    /// Columns.
+    /// Returns the number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// The pixels: BGR, row by row without padding.
+    /// Returns the pixels: BGR, row by row without padding.
     pub fn bgr(&self) -> &[u8] {
         &self.pixels
     }
 
-    /// The pixels as OpenCV sees them (8UC3), without a copy.
+    /// Returns the pixels as an OpenCV matrix (8UC3), without copying.
     ///
     /// # Errors
-    /// OpenCV's own, for sizes beyond its integers.
+    /// Returns an error of OpenCV if a side exceeds its integers.
     pub fn mat(&self) -> opencv::Result<BoxedRef<'_, Mat>> {
         let (rows, cols) = (to_i32(self.height), to_i32(self.width));
         Mat::new_rows_cols_with_bytes::<Vec3b>(rows, cols, &self.pixels)
     }
 }
 
-/// A picture that is being written.
+/// A picture being written.
 #[derive(Debug)]
 pub struct FrameMut {
     width: usize,
@@ -66,31 +66,31 @@ pub struct FrameMut {
 }
 
 impl FrameMut {
-    /// Columns.
+    /// Returns the number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// The pixels: BGR, row by row without padding.
+    /// Returns the pixels: BGR, row by row without padding.
     pub fn bgr_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
     }
 
-    /// See [`Frame::mat`].
+    /// Returns the pixels as a mutable OpenCV matrix; see [`Frame::mat`].
     ///
     /// # Errors
-    /// OpenCV's own, for sizes beyond its integers.
+    /// Returns an error of OpenCV if a side exceeds its integers.
     pub fn mat_mut(&mut self) -> opencv::Result<BoxedRefMut<'_, Mat>> {
         let (rows, cols) = (to_i32(self.height), to_i32(self.width));
         Mat::new_rows_cols_with_bytes_mut::<Vec3b>(rows, cols, &mut self.pixels)
     }
 
-    /// The finished picture.
+    /// Returns the finished picture.
     pub fn freeze(self) -> Frame {
         Frame {
             width: self.width,
@@ -100,17 +100,18 @@ impl FrameMut {
     }
 }
 
-/// Where a source or a drawing actor takes its frames from; pixels return when the last clone of a frame is dropped.
+/// Allocator of the frames of a source or a drawing actor; pixels return to it when the last clone of a frame is
+/// dropped.
 #[derive(Clone, Debug, Default)]
 pub struct FramePool(Pool<u8>);
 
 impl FramePool {
-    /// An empty pool.
+    /// Creates an empty pool.
     pub fn new() -> Self {
         Self(Pool::new())
     }
 
-    /// A frame to write into; its contents are arbitrary.
+    /// Returns a frame to write into; its contents are arbitrary.
     pub fn take(&self, width: usize, height: usize) -> FrameMut {
         FrameMut {
             width,
@@ -119,7 +120,7 @@ impl FramePool {
         }
     }
 
-    /// A copy to draw on.
+    /// Returns a copy to draw on.
     pub fn copy(&self, frame: &Frame) -> FrameMut {
         let mut copy = self.take(frame.width, frame.height);
         copy.pixels.copy_from_slice(&frame.pixels);

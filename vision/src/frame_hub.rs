@@ -1,8 +1,8 @@
-//! The newest frame of each stream, for whoever looks: one place between the actor that draws and a page that shows.
+//! The newest frame of each stream, handed from the actor that draws to a page that shows it.
 //!
-//! A hub holds one frame of a stream and never waits: a newer frame takes the place of the last. Who looks asks for the
-//! next frame of a stream ([`FrameHub::ask`]); only then is anybody woken, so that what nobody looks at costs an
-//! exchange of a pointer.
+//! A hub holds one frame per stream and never waits: a newer frame replaces the last. A viewer asks for the next frame
+//! of a stream ([`FrameHub::ask`]); only then is a thread woken, so that a frame without viewers costs no more than
+//! exchanging a pointer.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,27 +13,27 @@ use crate::face::{Expression, Probabilities, Rect};
 use crate::frame::Frame;
 use crate::lock::lock;
 
-/// A frame as drawn, with what is known of its faces.
+/// A frame as drawn, with what is known about its faces.
 #[derive(Clone, Debug)]
 pub struct ShownFrame {
     /// The picture.
     pub frame: Frame,
     /// Its faces.
     pub faces: Vec<ShownFace>,
-    /// Position in the stream.
+    /// Sequence number in the stream.
     pub sequence: u64,
-    /// Presentation time stamp, nanoseconds.
+    /// Presentation time stamp, in nanoseconds.
     pub pts_ns: i64,
 }
 
-/// What a page says of a face.
+/// What a page shows about a face.
 #[derive(Clone, Debug)]
 pub struct ShownFace {
     /// Its track, if it is tracked.
     pub track: Option<u64>,
-    /// Where it is, pixels of the frame.
+    /// Its position, in pixels of the frame.
     pub rect: Rect,
-    /// Its expression, smoothed where there is smoothing.
+    /// Its expression, smoothed if there is smoothing.
     pub label: Option<Expression>,
     /// Probabilities behind the label.
     pub probabilities: Option<Probabilities>,
@@ -49,16 +49,16 @@ pub struct FrameHub {
 #[derive(Default)]
 struct Streams {
     slots: BTreeMap<String, Slot>,
-    /// The stream that was taken last: others come before it again.
+    /// The stream that was served last; others are served before it again.
     last: String,
 }
 
 #[derive(Default)]
 struct Slot {
     newest: Option<ShownFrame>,
-    /// How many frames have come.
+    /// Number of frames published so far.
     number: u64,
-    /// The number of the frame that was taken last.
+    /// Number of the frame that was taken last.
     taken: u64,
     is_asked_for: bool,
 }
@@ -70,7 +70,7 @@ impl Slot {
 }
 
 impl FrameHub {
-    /// A hub that shows what one node of the graph draws.
+    /// Creates a hub for the frames that one node of the graph draws.
     pub fn of_node(node: &str) -> Self {
         Self {
             node: node.to_owned(),
@@ -79,12 +79,12 @@ impl FrameHub {
         }
     }
 
-    /// Whether a node instance (`draw`, `draw@lobby`) is the one whose frames are shown.
+    /// Returns whether a node instance (`draw`, `draw@lobby`) is the one whose frames are shown.
     pub fn is_of(&self, instance: &str) -> bool {
         instance.split('@').next() == Some(&*self.node)
     }
 
-    /// Shows a frame in the place of the stream's last one. Never waits for who looks.
+    /// Replaces the stream's frame by a newer one. Never waits for viewers.
     pub fn publish(&self, stream: &str, shown: ShownFrame) {
         let mut streams = self.lock();
         let slot = streams.slots.entry(stream.to_owned()).or_default();
@@ -95,19 +95,18 @@ impl FrameHub {
         if is_due {
             self.asked.notify_all();
         }
-        // The last frame's pixels return to their pool outside the lock.
+        // The pixels of the replaced frame return to their pool outside the lock.
         drop(last);
     }
 
-    /// The stream has ended: its frame is shown no longer.
+    /// Removes the frame of a stream that has ended.
     pub fn end(&self, stream: &str) {
         let ended = self.lock().slots.remove(stream);
         drop(ended);
     }
 
-    /// Asks for the next frame of a stream: the newest, if it has not been taken yet, else the one that comes. It does
-    /// nothing while no frame of the stream has come, and none is left of a stream that has ended: who still looks asks
-    /// again.
+    /// Requests the next frame of a stream: the newest if it has not been taken yet, otherwise the next one published.
+    /// Does nothing before the first frame of the stream; a request ends with its stream, so viewers must ask again.
     pub fn ask(&self, stream: &str) {
         let mut streams = self.lock();
         let Some(slot) = streams.slots.get_mut(stream) else {
@@ -121,13 +120,13 @@ impl FrameHub {
         }
     }
 
-    /// The number of the stream's newest frame; 0 before the first.
+    /// Returns the number of the stream's newest frame; 0 before the first.
     pub fn number(&self, stream: &str) -> u64 {
         self.lock().slots.get(stream).map_or(0, |slot| slot.number)
     }
 
-    /// Waits for a frame that somebody has asked for and takes it: the stream, the frame's number, the frame. Streams
-    /// take turns. None after `most` without one.
+    /// Waits for a requested frame and takes it: the stream, the frame's number, the frame. Streams take turns. Returns
+    /// `None` if there is none within `most`.
     pub fn next_asked(&self, most: Duration) -> Option<(String, u64, ShownFrame)> {
         let is_idle = |streams: &mut Streams| !streams.slots.values().any(Slot::is_due);
         let waited = self.asked.wait_timeout_while(self.lock(), most, is_idle);

@@ -1,5 +1,5 @@
-//! Image files as frames: png, jpg, bmp and webp, turned as their camera noted, without transparency, and with eight
-//! bits a colour. Which files belong together is the caller's.
+//! Decodes image files into frames: png, jpg, bmp and webp, rotated according to their orientation tag, without
+//! transparency, and with eight bits per channel. Which files belong together is up to the caller.
 
 mod jpeg_end;
 
@@ -14,23 +14,22 @@ use opencv::imgproc;
 use crate::frame::{CHANNELS, Frame, FramePool};
 use jpeg_end::End;
 
-/// Endings of the files that can be read, in lower case.
+/// Extensions of readable files, in lower case.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
 
-/// What an image may be, so that a small file cannot take the whole memory: a header of a few bytes can promise
-/// gigabytes.
+/// Limits of an image, so that a small file cannot exhaust memory: a header of a few bytes can announce gigabytes.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageLimits {
-    /// Width times height.
+    /// Maximum width times height.
     pub pixels: u64,
-    /// Bytes of the file.
+    /// Maximum size of the file, in bytes.
     pub bytes: u64,
 }
 
-/// Width times height of the largest picture that is decoded unless somebody asks for more: what telephones make has up
-/// to 108 million. Decoding takes six bytes of memory for each, nine where it is turned.
+/// Default limit of width times height: phones take pictures of up to 108 million pixels. Decoding takes six bytes of
+/// memory per pixel, nine if the picture is rotated.
 pub const MOST_PIXELS: u64 = 110_000_000;
-/// The longest side of a picture: OpenCV warps none that is longer.
+/// Longest side of a picture: OpenCV cannot warp longer ones.
 pub const MOST_SIDE: u32 = 32_767;
 
 impl Default for ImageLimits {
@@ -43,62 +42,62 @@ impl Default for ImageLimits {
 }
 
 impl ImageLimits {
-    /// Whether a picture of this size is decoded.
+    /// Returns whether a picture of this size is decoded.
     pub fn admit(&self, width: u32, height: u32) -> bool {
         let pixels = u64::from(width) * u64::from(height);
         width <= MOST_SIDE && height <= MOST_SIDE && pixels <= self.pixels
     }
 }
 
-/// Why a file is no image.
+/// Why a file cannot be read as an image.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ImageFileError {
     #[error("{0}")]
     Unreadable(#[from] std::io::Error),
-    /// A device or a pipe need not end.
+    /// Devices and pipes may never end.
     #[error("it is not a regular file")]
     NotRegular,
-    #[error("the file has more than {most} bytes, the most that is read")]
+    #[error("the file is larger than the limit of {most} bytes")]
     TooLarge { most: u64 },
     #[error(
-        "it says that it is {width} x {height} pixels; the most that is decoded is {most} in all and {MOST_SIDE} on a side"
+        "its header announces {width} x {height} pixels; the limit is {most} in all and {MOST_SIDE} on a side"
     )]
     TooManyPixels { width: u32, height: u32, most: u64 },
     #[error("the file is empty")]
     Empty,
-    /// A decoder would fill the missing part and say nothing.
+    /// A decoder would silently fill the missing part.
     #[error("the file ends too early")]
     Cut,
     #[error("it is not an image of a known format ({})", EXTENSIONS.join(", "))]
     UnknownFormat,
-    /// Phones and browsers give such files the names of others.
-    #[error("it is {0}, whatever its name says; {known} are read", known = EXTENSIONS.join(", "))]
+    /// Phones and browsers give such files wrong extensions.
+    #[error("it is {0}, despite its name; supported are {known}", known = EXTENSIONS.join(", "))]
     OtherFormat(String),
     #[error("it is damaged: {0}")]
     Damaged(#[source] image::ImageError),
-    #[error("its pixels cannot be put in order: {0}")]
+    #[error("its pixels cannot be converted: {0}")]
     Pixels(#[from] opencv::Error),
 }
 
-/// A picture, and what whoever uses its file should know.
+/// A picture, and what the user of its file should know.
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// The picture.
     pub frame: Frame,
-    /// The file is a JPEG without its end marker: something has cut it, but behind the last pixel.
+    /// Whether the file is a JPEG without its end marker: it has been truncated, but only after the last pixel.
     pub lacks_end: bool,
 }
 
 /// Reads and decodes a file.
 ///
 /// # Errors
-/// See [`ImageFileError`]; the path is the caller's to name.
+/// See [`ImageFileError`]; naming the path is up to the caller.
 pub fn read(path: &Path, pool: &FramePool) -> Result<Frame, ImageFileError> {
     read_within(path, pool, &ImageLimits::default()).map(|picture| picture.frame)
 }
 
-/// The same within other limits, and with what should be known of the file.
+/// Reads and decodes a file within given limits, and returns what should be known about it.
 ///
 /// # Errors
 /// See [`ImageFileError`].
@@ -110,10 +109,10 @@ pub fn read_within(
     decode_within(&read_bytes(path, limits)?, pool, limits)
 }
 
-/// The bytes of a file that can be an image.
+/// Reads the bytes of a file that may be an image.
 ///
 /// # Errors
-/// It cannot be read, is not a regular file, or is too large.
+/// Fails if the file cannot be read, is not a regular file, or is too large.
 pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFileError> {
     fermata_files::read(path, limits.bytes).map_err(|error| match error.kind() {
         ErrorKind::IsADirectory | ErrorKind::InvalidInput => ImageFileError::NotRegular,
@@ -122,13 +121,13 @@ pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFil
     })
 }
 
-/// Whether these bytes are a JPEG without its end-of-image marker: what stands within its segments (a smaller picture)
-/// is not taken for it.
+/// Returns whether these bytes are a JPEG without its end-of-image marker; a marker within its segments (of a smaller
+/// picture) does not count.
 pub fn is_jpeg_without_end(bytes: &[u8]) -> bool {
     jpeg_end::of(bytes) != End::Marked
 }
 
-/// Decodes a file's bytes. The format is told from them, not from a name.
+/// Decodes the bytes of a file. The format is determined from them, not from a name.
 ///
 /// # Errors
 /// See [`ImageFileError`].
@@ -136,7 +135,7 @@ pub fn decode(bytes: &[u8], pool: &FramePool) -> Result<Frame, ImageFileError> {
     decode_within(bytes, pool, &ImageLimits::default()).map(|picture| picture.frame)
 }
 
-/// The same within other limits, and with what should be known of the file.
+/// Decodes the bytes of a file within given limits, and returns what should be known about it.
 ///
 /// # Errors
 /// See [`ImageFileError`].
@@ -165,10 +164,10 @@ pub fn decode_within(
     })
 }
 
-/// A frame as a JPEG file, with a quality of 1 to 100.
+/// Encodes a frame as a JPEG file, with a quality of 1 to 100.
 ///
 /// # Errors
-/// The encoder's own, for sizes beyond the format's 65,535 pixels.
+/// Returns an error of the encoder for sizes beyond the format's 65,535 pixels.
 pub fn to_jpeg(frame: &Frame, quality: u8) -> image::ImageResult<Vec<u8>> {
     let bgr = frame.bgr().chunks_exact(CHANNELS);
     let rgb: Vec<u8> = bgr
@@ -209,13 +208,13 @@ fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, Im
     Ok(image)
 }
 
-/// Decodes a JPEG without its end marker if every pixel is there: then whatever is put in the place of what is missing
-/// changes none. A decoder alone would fill the missing part and say nothing.
+/// Decodes a JPEG without its end marker if every pixel is present, so that no filler for the missing bytes changes any
+/// of them. A decoder alone would silently fill a missing part.
 fn decode_open(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {
-    // Half an end marker, or what pads one.
+    // Half an end marker, or its padding, is removed.
     let there = bytes.iter().rposition(|&byte| byte != 0xFF);
     let there = &bytes[..there.map_or(0, |last| last + 1)];
-    // They differ in the very first bit.
+    // The fillers differ in their first bit.
     let [picture, other] = [0x55, 0xAA].map(|filler| {
         let ended = [there, &[filler; 64], &[0xFF, 0xD9]].concat();
         decode_upright(&ended, limits)
@@ -254,7 +253,7 @@ mod tests {
         decode(bytes, &FramePool::new()).unwrap()
     }
 
-    /// Left half red, right half blue.
+    /// Returns a picture with a red left half and a blue right half.
     fn red_and_blue() -> DynamicImage {
         let colour = |x, _| {
             if x < 16 {
@@ -283,7 +282,7 @@ mod tests {
                     .zip(expected)
                     .map(|(&a, b)| a.abs_diff(b))
                     .max();
-                // A JPEG is not exact.
+                // JPEG is lossy.
                 assert!(off <= Some(3), "{format:?}: {pixel:?}");
             }
         }
@@ -302,7 +301,7 @@ mod tests {
     #[test]
     fn a_picture_is_turned_as_its_camera_noted() {
         let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
-        // An Exif segment behind the start of the image: one entry, Orientation (0x0112) = 6, to be turned clockwise.
+        // An Exif segment after the start of the image: one entry, Orientation (0x0112) = 6, rotate clockwise.
         let mut turned = jpeg[..2].to_vec();
         turned.extend([0xFF, 0xE1, 0, 34]);
         turned.extend(b"Exif\0\0II*\0\x08\0\0\0");
@@ -317,7 +316,7 @@ mod tests {
     #[test]
     fn the_end_of_a_smaller_picture_within_is_not_the_end() {
         let jpeg = encoded(&red_and_blue(), ImageFormat::Jpeg);
-        // An application's segment with a picture of its own.
+        // An application segment that contains a picture.
         let length = (jpeg.len() as u16 + 2).to_be_bytes();
         let nested = [&jpeg[..2], &[0xFF, 0xE1], &length, &jpeg, &jpeg[2..]].concat();
         for whole in [&jpeg, &nested] {
@@ -327,7 +326,7 @@ mod tests {
         assert!(!is_jpeg_without_end(b"no picture"));
     }
 
-    /// The head of a PNG file of this size, with an end and nothing between.
+    /// Returns a PNG file of this size without image data.
     fn png_head(width: u32, height: u32) -> Vec<u8> {
         let chunk = |kind: &[u8; 4], data: &[u8]| {
             let covered = kind.iter().chain(data);
@@ -347,7 +346,7 @@ mod tests {
         .concat()
     }
 
-    /// One byte of the checksum of PNG's chunks (ISO/IEC 15948, annex D).
+    /// Adds one byte to the checksum of a PNG chunk (ISO/IEC 15948, annex D).
     fn crc_step(crc: u32, byte: u8) -> u32 {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
             1 => (crc >> 1) ^ 0xEDB8_8320,
@@ -397,7 +396,7 @@ mod tests {
         let film = [b"\0\0\0\x18ftypmp42", &[0xFF, 0xDA, 1, 2, 3][..]].concat();
         let motion = [&jpeg[..], &film].concat();
         assert_eq!(decoded(&motion).bgr(), decoded(&jpeg).bgr());
-        // A preview inside the picture's own data has an end too, which is not the picture's.
+        // A preview within the picture's own data has an end marker too, which is not the picture's.
         let preview = [&[0xFF, 0xE1, 0, 8][..], &[0xFF, 0xD8, 0xFF, 0xD9, 0, 0]].concat();
         let with_preview = [&jpeg[..2], &preview, &jpeg[2..]].concat();
         assert_eq!(decoded(&with_preview).bgr(), decoded(&jpeg).bgr());
@@ -408,7 +407,7 @@ mod tests {
         ));
     }
 
-    /// Every pixel of it differs.
+    /// Returns a picture whose pixels all differ.
     fn noise(width: u32, height: u32) -> DynamicImage {
         let shade = |x: u32, y: u32| (x * 7919 + y * 104_729).wrapping_mul(2_654_435_761) >> 24;
         let colour = |x, y| [shade(x, y), shade(y, x), shade(x + 9, y)].map(|shade| shade as u8);

@@ -1,4 +1,4 @@
-//! Frames as JPEG, for edges to other machines: smaller, and no longer exact. Files of images are elsewhere.
+//! JPEG compression of frames for edges to other machines: smaller, but lossy. Image files are elsewhere.
 
 use std::io::Cursor;
 
@@ -7,36 +7,36 @@ use image::{ExtendedColorType, ImageDecoder, ImageError};
 
 use crate::frame::{CHANNELS, Frame, FramePool};
 
-/// Why a frame cannot be written as JPEG, or a JPEG is not the frame that was announced.
+/// Why a frame cannot be encoded as JPEG, or a JPEG is not the announced frame.
 #[derive(Debug, thiserror::Error)]
 pub enum JpegError {
-    /// The encoder or the decoder gave up.
+    /// The encoder or the decoder failed.
     #[error("cannot encode or decode the JPEG: {0}")]
     Codec(#[from] ImageError),
-    /// The picture has another size.
+    /// The picture has a different size than announced.
     #[error("the picture is {width}x{height}, expected {expected_width}x{expected_height}")]
     Size {
-        /// Columns.
+        /// Columns of the picture.
         width: u32,
-        /// Rows.
+        /// Rows of the picture.
         height: u32,
-        /// Columns of the frame that was announced.
+        /// Columns of the announced frame.
         expected_width: usize,
-        /// Rows of the frame that was announced.
+        /// Rows of the announced frame.
         expected_height: usize,
     },
-    /// The picture is gray, or has four colours.
+    /// The picture is gray or has four channels.
     #[error("the picture has {channels} channels, expected 3")]
     Colours {
-        /// How many.
+        /// Number of channels.
         channels: u8,
     },
 }
 
-/// Appends a frame as JPEG of a quality from 1 to 100.
+/// Appends a frame as JPEG with a quality from 1 to 100.
 ///
 /// # Errors
-/// The frame has no pixels, or too many for a JPEG.
+/// Fails if the frame has no pixels, or too many for a JPEG.
 pub fn encode(frame: &Frame, quality: u8, bytes: &mut Vec<u8>) -> Result<(), JpegError> {
     let mut rgb = frame.bgr().to_vec();
     swap_red_and_blue(&mut rgb);
@@ -46,7 +46,7 @@ pub fn encode(frame: &Frame, quality: u8, bytes: &mut Vec<u8>) -> Result<(), Jpe
     Ok(encoder.encode(&rgb, width, height, ExtendedColorType::Rgb8)?)
 }
 
-/// Decodes a frame of a known size, which is compared before memory is taken.
+/// Decodes a frame of a known size, which is checked before memory is allocated.
 ///
 /// # Errors
 /// See [`JpegError`].
@@ -85,7 +85,7 @@ fn swap_red_and_blue(pixels: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// Blue to the left, red to the right.
+    /// Returns a frame that is blue on the left, red on the right.
     fn frame() -> Frame {
         let pixel = |x| if x < 16 { [255, 0, 0] } else { [0, 0, 255] };
         let row = (0..32).flat_map(pixel).collect::<Vec<u8>>();

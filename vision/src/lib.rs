@@ -1,5 +1,5 @@
-//! What the vision actors share: frames, faces, model cards, preprocessing (the only place where it is implemented) and
-//! drawing. Knows nothing of graphs.
+//! Types and algorithms that the vision actors share: frames, faces, model cards, preprocessing (its only
+//! implementation) and drawing. Independent of graphs.
 
 pub mod blur;
 pub mod card;

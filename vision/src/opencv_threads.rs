@@ -1,13 +1,13 @@
-//! How many threads OpenCV uses by itself: one. The engine's lanes are the parallelism; a pool behind each of them
-//! would only get in their way.
+//! Restricts OpenCV to one thread. Parallelism comes from the engine's lanes; a thread pool behind each of them would
+//! only interfere.
 
 use std::sync::OnceLock;
 
-/// Turns OpenCV's own threads off for the whole process. Everything that calls OpenCV calls this first; it may be
-/// called from any number of threads at once.
+/// Disables OpenCV's own threads for the whole process. Must be called before any other use of OpenCV; may be called
+/// from any number of threads at once.
 ///
 /// # Errors
-/// OpenCV's own, the same ones for every caller.
+/// Returns an error of OpenCV, the same one for every caller.
 pub fn use_one_thread() -> Result<(), opencv::Error> {
     // OpenCV changes the number without a lock: two callers at once crash it (OpenCV 4.6 with TBB).
     static DONE: OnceLock<Result<(), (i32, String)>> = OnceLock::new();

@@ -1,28 +1,28 @@
-//! Buffers that go back to where they came from, so that a running graph does not allocate pixels.
+//! Buffers that return to their pool, so that a running graph does not allocate pixels.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::lock::lock;
 
-/// Free buffers a pool keeps at most; what comes back beyond that is freed.
+/// Maximum number of free buffers in a pool; further ones are freed when they return.
 const MOST_FREE: usize = 64;
 
-/// Keeps buffers of one element type for reuse. Clones share their buffers.
+/// A pool of reusable buffers of one element type. Clones share their buffers.
 #[derive(Debug, Clone, Default)]
 pub struct Pool<T> {
     free: Arc<Mutex<Vec<Vec<T>>>>,
 }
 
 impl<T: Copy + Default> Pool<T> {
-    /// An empty pool.
+    /// Creates an empty pool.
     pub fn new() -> Self {
         Self {
             free: Arc::default(),
         }
     }
 
-    /// A buffer of `len` elements with arbitrary contents (left by an earlier user, or default values).
+    /// Returns a buffer of `len` elements with arbitrary contents (left by an earlier user, or default values).
     pub fn take(&self, len: usize) -> Pooled<T> {
         let mut free = lock(&self.free);
         let fitting = free.iter().rposition(|buffer| buffer.capacity() >= len);
@@ -44,7 +44,7 @@ pub struct Pooled<T> {
 }
 
 impl<T> Pooled<T> {
-    /// A buffer without a pool.
+    /// Creates a buffer without a pool.
     pub fn from_vec(buffer: Vec<T>) -> Self {
         Self {
             buffer,

@@ -1,8 +1,8 @@
-//! From a face in a frame to what a model takes, as its card says: the only place where this is implemented, for
-//! training, batch and live alike.
+//! Converts a face in a frame into a model's input, according to its card: the only implementation, for training, batch
+//! and live use alike.
 //!
-//! Owns the order of the steps. Each step has a file: which part of the frame (`crop`), the equalisation (`clahe`),
-//! values and layout (`scaling`). Buffers are kept between faces, so that a face allocates no pixels.
+//! Owns the order of the steps. Each step has a file: the part of the frame (`crop`), the equalisation (`clahe`),
+//! values and layout (`scaling`). Buffers are reused between faces, so that a face allocates no pixels.
 
 mod canvas;
 mod clahe;
@@ -27,7 +27,7 @@ use crate::face::{Landmarks, Rect};
 use crate::frame::Frame;
 use crate::opencv_threads;
 
-/// Makes a model's input as its card says. Keeps buffers, so each thread has its own.
+/// Produces a model's input according to its card. Owns buffers, so each thread needs its own.
 #[derive(Debug)]
 pub struct Preprocessor {
     cropper: Cropper,
@@ -35,10 +35,11 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// A preprocessor for the model with this card, which must come from [`ModelCard::load`] or [`ModelCard::parse`].
+    /// Creates a preprocessor for the model with this card, which must come from [`ModelCard::load`] or
+    /// [`ModelCard::parse`].
     ///
     /// # Errors
-    /// OpenCV's own.
+    /// Returns errors of OpenCV.
     pub fn new(card: &ModelCard) -> Result<Self, PreprocessError> {
         opencv_threads::use_one_thread()?;
         Ok(Self {
@@ -47,12 +48,12 @@ impl Preprocessor {
         })
     }
 
-    /// Values of one input.
+    /// Returns the number of values in one input.
     pub fn len(&self) -> usize {
         self.fitter.len
     }
 
-    /// Always false: an input has values.
+    /// Returns false: an input always has values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -60,7 +61,7 @@ impl Preprocessor {
     /// Writes the input for the face in `rect` into `out`, without the batch dimension.
     ///
     /// # Errors
-    /// [`PreprocessError::Face`] for a face that has no crop; `out` is arbitrary then.
+    /// Fails with [`PreprocessError::Face`] for a face that has no crop; `out` is arbitrary then.
     pub fn run(
         &mut self,
         frame: &Frame,
@@ -74,11 +75,11 @@ impl Preprocessor {
         self.fitter.fit(patch, out)
     }
 
-    /// As [`Preprocessor::run`] for a picture that is a crop already (a data set's): no margin, no alignment, the whole
-    /// picture, stretched if its aspect ratio is not the input's.
+    /// Does the same as [`Preprocessor::run`] for a picture that is already cropped (from a data set): no margin, no
+    /// alignment, the whole picture, stretched if its aspect ratio differs from the input's.
     ///
     /// # Errors
-    /// [`FaceError::NoArea`] for a picture without pixels.
+    /// Fails with [`FaceError::NoArea`] for a picture without pixels.
     pub fn run_whole(&mut self, picture: &Frame, out: &mut [f32]) -> Result<(), PreprocessError> {
         self.fitter.check(out)?;
         if picture.width() == 0 || picture.height() == 0 {
@@ -88,7 +89,7 @@ impl Preprocessor {
     }
 }
 
-/// From a crop to values: everything after the place of the face is settled.
+/// Converts a crop into values: everything after cropping.
 #[derive(Debug)]
 struct Fitter {
     len: usize,

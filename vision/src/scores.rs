@@ -1,35 +1,38 @@
-//! From what a model says to probabilities in the canonical class order, as its card tells. Running models is
-//! elsewhere.
+//! Conversion of model outputs into probabilities in the canonical class order, according to the model card. Running
+//! models is elsewhere.
 
 use crate::card::{ModelCard, OutputKind};
 use crate::face::{EXPRESSIONS, Probabilities};
 
-/// How far the sum of a model's probabilities may be from 1: half precision and quantised models stay well within.
+/// Maximum deviation from 1 of the sum of a model's probabilities: half precision and quantised models stay well within
+/// it.
 const SUM_TOLERANCE: f64 = 0.05;
 
-/// Why a model's output is no answer.
+/// Why a model's output is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ScoreError {
-    /// Another number of values than there are expressions.
-    #[error("the model said {given} values for a face, but there are {EXPRESSIONS} expressions")]
-    Count { given: usize },
-    /// NaN or infinite.
+    /// The number of values differs from the number of expressions.
     #[error(
-        "the model said {value} for a face; its weights are broken, or its input is not what its card says"
+        "the model returned {given} values for a face, but there are {EXPRESSIONS} expressions"
+    )]
+    Count { given: usize },
+    /// A value is NaN or infinite.
+    #[error(
+        "the model returned {value} for a face; its weights are broken, or its input does not match its card"
     )]
     NotFinite { value: f32 },
     /// Values that cannot be probabilities.
     #[error(
-        "the model's values (sum {sum}, smallest {smallest}) are no probabilities; does its card mean `kind: logits`?"
+        "the model's values (sum {sum}, smallest {smallest}) are not probabilities; should its card say `kind: logits`?"
     )]
     NotProbabilities { sum: f64, smallest: f32 },
 }
 
-/// The model's values in the canonical order of [`crate::Expression::ALL`], as they are.
+/// Reorders the model's values into the canonical order of [`crate::Expression::ALL`], otherwise unchanged.
 ///
 /// # Errors
-/// If there are not as many values as expressions, or one is not finite.
+/// Fails if there are not as many values as expressions, or if one is not finite.
 pub fn to_canonical_order(card: &ModelCard, raw: &[f32]) -> Result<[f32; EXPRESSIONS], ScoreError> {
     if raw.len() != EXPRESSIONS || card.output.classes.len() != EXPRESSIONS {
         return Err(ScoreError::Count { given: raw.len() });
@@ -44,8 +47,8 @@ pub fn to_canonical_order(card: &ModelCard, raw: &[f32]) -> Result<[f32; EXPRESS
     Ok(ordered)
 }
 
-/// Probabilities in the canonical order: softmax(z / T) of logits z. A model that says probabilities p is taken for one
-/// that says the logits ln p, so that its temperature means the same.
+/// Returns probabilities in the canonical order: softmax(z / T) of logits z. Probabilities p of a model are treated as
+/// logits ln p, so that the temperature has the same meaning.
 ///
 /// # Errors
 /// See [`ScoreError`].
@@ -61,8 +64,8 @@ pub fn to_probabilities(card: &ModelCard, raw: &[f32]) -> Result<Probabilities, 
     Ok(softmax(&logits, card.temperature))
 }
 
-/// Logits in the canonical order, not divided by the temperature. Of probabilities p they are ln p, and of p = 0 that
-/// of the smallest positive f32, so that they stay finite.
+/// Returns logits in the canonical order, not divided by the temperature. For probabilities p they are ln p, and for p
+/// = 0 that of the smallest positive normal f32, so that they stay finite.
 ///
 /// # Errors
 /// See [`ScoreError`].
@@ -78,14 +81,14 @@ pub fn to_logits(card: &ModelCard, raw: &[f32]) -> Result<[f32; EXPRESSIONS], Sc
 fn check_probabilities(values: &[f32; EXPRESSIONS]) -> Result<(), ScoreError> {
     let sum: f64 = values.iter().copied().map(f64::from).sum();
     let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
-    // A little below 0 is what a quantised softmax may leave.
+    // A quantised softmax may leave values slightly below 0.
     if (sum - 1.0).abs() > SUM_TOLERANCE || smallest < -1e-3 {
         return Err(ScoreError::NotProbabilities { sum, smallest });
     }
     Ok(())
 }
 
-/// The largest logit is subtracted first, so that nothing overflows; one of −∞ has probability 0.
+/// Subtracts the largest logit first, so that nothing overflows; a logit of −∞ has probability 0.
 fn softmax(logits: &[f64; EXPRESSIONS], temperature: f64) -> Probabilities {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights = logits.map(|logit| ((logit - largest) / temperature).exp());

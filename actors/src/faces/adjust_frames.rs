@@ -1,4 +1,4 @@
-//! Turns frames and blackens parts of them, for a camera that hangs sideways or sees what it should not.
+//! Rotates frames and blackens parts of them, for a camera that is mounted sideways or sees what it should not.
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_vision::frame::CHANNELS;
@@ -8,23 +8,23 @@ use serde::Deserialize;
 
 use crate::payload::VideoFrame;
 
-/// Turns frames, then blackens parts of them; what is black is seen by nobody behind it. Stands between a source and
-/// `detect_faces`; with `${stream.KEY}` each camera has its own. The truth of a synthetic source goes on for frames
-/// that are not turned.
+/// Rotates frames, then blackens parts of them, so that no later node sees those. Belongs between a source and
+/// `detect_faces`; with `${stream.KEY}` each camera has its own values. The ground truth of a synthetic source is kept
+/// for frames that are not rotated.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdjustFramesSettings {
-    /// Degrees by which frames are turned clockwise: 0, 90, 180 or 270. Default: 0.
+    /// Clockwise rotation in degrees: 0, 90, 180 or 270. Default: 0.
     #[serde(default)]
     pub rotate: u32,
-    /// Parts that are blackened after turning: `LEFT,TOP,WIDTH,HEIGHT` in shares of the frame (0..1), several with `;`
-    /// between them, such as `0,0,1,0.2; 0.8,0,0.2,1`. Default: none; also where the value is null, as that of `mask:
-    /// "${stream.mask:-null}"` for streams that have none.
+    /// Parts that are blackened after rotating: `LEFT,TOP,WIDTH,HEIGHT` as fractions of the frame (0..1), separated by
+    /// `;` if there are several, such as `0,0,1,0.2; 0.8,0,0.2,1`. Default: none; null also means none, such as that of
+    /// `mask: "${stream.mask:-null}"` for streams without a mask.
     #[serde(default)]
     pub mask: Option<String>,
 }
 
-/// A part of a frame in shares: left, top, right, bottom.
+/// A part of a frame as fractions of it: left, top, right, bottom.
 type Part = [f32; 4];
 
 /// See `AdjustFramesSettings`.
@@ -100,7 +100,7 @@ impl AdjustFrames {
             target.copy_from_slice(&pixels[from..from + CHANNELS]);
         }
         for &[left, top, right, bottom] in &self.mask {
-            // Outwards, so that no row of what is hidden is left.
+            // Rounded outwards, so that no row of a masked part stays visible.
             let first = |share: f32, side: usize| (share * side as f32).floor() as usize;
             let last = |share: f32, side: usize| ((share * side as f32).ceil() as usize).min(side);
             for row in first(top, rows)..last(bottom, rows) {
@@ -125,7 +125,7 @@ fn parts(mask: Option<&str>) -> Result<Vec<Part>, ActorError> {
 fn part(text: &str) -> Result<Part, ActorError> {
     let wrong = || {
         format!(
-            "mask has `{text}`, but a part is LEFT,TOP,WIDTH,HEIGHT in shares of the frame, such as `0,0,1,0.2`"
+            "mask has `{text}`, but a part is LEFT,TOP,WIDTH,HEIGHT in fractions of the frame, such as `0,0,1,0.2`"
         )
     };
     let numbers: Result<Vec<f32>, _> = text
@@ -136,10 +136,10 @@ fn part(text: &str) -> Result<Part, ActorError> {
         return Err(wrong().into());
     };
     let (right, bottom) = (left + width, top + height);
-    // Sums of shares may round.
+    // Sums of fractions may round.
     let is_inside = |low: f32, high: f32| low >= 0.0 && high > low && high <= 1.0 + 1e-4;
     if !(is_inside(left, right) && is_inside(top, bottom)) {
-        return Err(format!("{}; this one is not inside of the frame", wrong()).into());
+        return Err(format!("{}; this one is not inside the frame", wrong()).into());
     }
     Ok([left, top, right.min(1.0), bottom.min(1.0)])
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::sources::video_source::VideoSource;
 
-    /// The first channel of what becomes of 2 rows of 3 pixels, 1 to 6.
+    /// Returns the width and the first channel of an adjusted frame of 2 rows of 3 pixels, 1 to 6.
     fn adjusted(settings: serde_json::Value) -> (usize, Vec<u8>) {
         let pixels = (1..=6).flat_map(|value| [value; 3]).collect();
         let mut actor = ActorDriver::<AdjustFrames>::new(settings).unwrap();

@@ -1,5 +1,5 @@
-//! Cuts the faces out of their frame and prepares them for the model that is to look at them. How that is done is the
-//! model card's to say and `fermata_vision::preprocess`'s to do.
+//! Cuts faces out of their frame and prepares them for the model that classifies them. The model card defines how, and
+//! `fermata_vision::preprocess` does it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use serde::Deserialize;
 
 use crate::payload::Faces;
 
-/// Prepares each face for a model. Takes `Faces`, emits `Faces`, each face with its `crop`; keeps nothing between
-/// packets.
+/// Crops and preprocesses each face for a model. Takes `Faces`, emits `Faces`, each face with its `crop`; stateless
+/// between packets.
 ///
-/// A face that cannot be cropped (wholly outside of its frame, no area, no landmarks where the card aligns by them)
-/// goes on without a crop, so that sinks still see it. Such faces are counted by cause and logged: the first of each
-/// cause as it comes, the totals at the end.
+/// A face that cannot be cropped (entirely outside the frame, zero area, no landmarks although the card aligns by them)
+/// passes without a crop, so that sinks still see it. Such faces are counted by cause and logged: the first of each
+/// cause when it occurs, the totals at the end.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CropFacesSettings {
@@ -58,7 +58,7 @@ impl Actor for CropFaces {
     }
 
     fn create(settings: CropFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
-        // Whether the weights are those of the card is the classifier's to look at, once.
+        // The classifier checks, once, that the weights match the card.
         let card = ModelCard::read(&settings.model)?;
         Ok(Self {
             node: setup.node.clone(),
@@ -89,7 +89,7 @@ impl Actor for CropFaces {
 }
 
 impl CropFaces {
-    /// None for a face that cannot be cropped; an error for what is not the face's fault.
+    /// Returns `None` for a face that cannot be cropped; fails for any other reason.
     fn crop(&mut self, frame: &Frame, face: &Face) -> Result<Option<Crop>, PreprocessError> {
         let mut values = self.pool.take(self.preprocessor.len());
         let landmarks = face.landmarks.as_ref();
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::payload::VideoFrame;
 
-    /// A folder with a card for weights that nothing here runs; inputs are 2 × 1 gray.
+    /// Writes a model folder whose weights are never run; inputs are 2 × 1 gray.
     fn model(folder: &Path) -> PathBuf {
         std::fs::write(folder.join(ONNX_FILE), "weights").unwrap();
         let sum = sha256_of_file(&folder.join(ONNX_FILE)).unwrap();
@@ -185,7 +185,7 @@ sha256: {sum}
         let faces = cropped(&mut actor, vec![face(0.0, 4.0), face(2.0, 2.0)]);
         let crop = |at: usize| faces[at].crop.as_ref().unwrap().values.to_vec();
         assert_eq!(crop(0), [25.0, 45.0]);
-        // 2 × 2 pixels grow to 4 × 2 for the aspect ratio of the input; the frame's last column is repeated.
+        // 2 × 2 pixels grow to 4 × 2 to match the aspect ratio of the input; the frame's last column is repeated.
         assert_eq!(crop(1), [35.0, 50.0]);
         assert!(cropped(&mut actor, Vec::new()).is_empty());
     }

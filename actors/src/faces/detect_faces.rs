@@ -1,5 +1,5 @@
-//! Finds the faces of a frame with the detector that a model file turns out to hold. Which face is whose continuation,
-//! and the frames that the detector does not look at, are `track_faces`'s.
+//! Detects the faces of a frame; the kind of detector follows from the model file. Tracking, and the frames that the
+//! detector skips, are left to `track_faces`.
 
 use std::io::ErrorKind;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -21,48 +21,49 @@ use super::yunet::{self, Yunet};
 use crate::payload::{Faces, VideoFrame};
 use fermata_onnx::{Device, Precision, PrecisionError, Session, SessionSpec};
 
-/// Finds faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; keeps nothing between packets, so it may
+/// Detects faces. Takes `VideoFrame`, emits `Faces` sorted by descending score; stateless between packets, so it may
 /// have `replicas`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectFacesSettings {
-    /// The detector: a YuNet or UltraFace as `.onnx` file or as a folder with `model.onnx`, a Haar cascade as `.xml`
-    /// file, or the word `haar` for the frontal face cascade of Debian's `opencv-data`. Default: `haar`.
+    /// The detector: a YuNet or UltraFace as an `.onnx` file or as a folder with `model.onnx`, a Haar cascade as an
+    /// `.xml` file, or `haar` for the frontal face cascade of Debian's `opencv-data`. Default: `haar`.
     #[serde(default = "haar_cascade")]
     pub model: PathBuf,
-    /// Looks only at packets whose sequence number is a multiple of this; the others pass without faces and marked as
-    /// not looked at. Default: 1.
+    /// Runs the detector only on packets whose sequence number is a multiple of this; the others pass without faces and
+    /// are marked as skipped. Default: 1.
     #[serde(default = "one_packet")]
     pub every: NonZeroU64,
-    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`.
-    /// A device that is not there is an error. Default: `cpu`.
+    /// Device that the model runs on: `cpu`, `openvino` (the processor, through OpenVINO; `make setup-openvino`),
+    /// `cuda` or `cuda:N`. A device that is not available is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
-    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it.
-    /// Default: `f32`.
+    /// Number format that the model computes in: `f32`, or `bf16` with `device: openvino` on a processor that supports
+    /// it. Default: `f32`.
     #[serde(default)]
     pub precision: Precision,
-    /// Threads inside an operator of the model; for more throughput prefer `replicas`. Default: 1.
+    /// Threads within an operator of the model; for more throughput prefer `replicas`. Default: 1.
     #[serde(default = "one_thread")]
     pub threads: NonZeroUsize,
-    /// Least score of a face, 0..1. Scores of different detectors do not compare. Default: 0.6 for YuNet, 0.7 for
+    /// Minimum score of a face, 0..1. Scores of different detectors are not comparable. Default: 0.6 for YuNet, 0.7 for
     /// UltraFace, 0.5 for a cascade (four windows that agree).
     #[serde(default)]
     pub min_score: Option<f32>,
-    /// Least score of what may be a face and is handed on apart from the faces, 0..1: `track_faces` continues tracks
-    /// with it, a blur hides it. Default: half of `min_score`.
+    /// Minimum score of a doubtful detection, 0..1, which is passed on separately from the faces: `track_faces`
+    /// continues tracks with it, and blurring hides it. Default: half of `min_score`.
     #[serde(default)]
     pub doubtful_score: Option<f32>,
-    /// Of boxes whose intersection over union exceeds this only the best one stays, 0..1. Default: 0.3.
+    /// Non-maximum suppression: of boxes whose intersection over union exceeds this, only the best is kept, 0..1.
+    /// Default: 0.3.
     #[serde(default)]
     pub nms_iou: Option<f32>,
     /// Faces whose shorter side is below this many pixels of the frame are left out. Default: 0 for networks, 24 for a
-    /// cascade (which becomes much faster with a larger value).
+    /// cascade (a larger value makes it much faster).
     #[serde(default)]
     pub min_size: Option<f32>,
-    /// Looks at a copy whose longer side has at most this many pixels: faster, but misses small faces. Boxes are in
-    /// pixels of the frame all the same. YuNet splits faces of more than some 500 pixels into several. UltraFace has a
-    /// size of its own and refuses less than that. Default: the frame's own size.
+    /// Detects on a downscaled copy whose longer side has at most this many pixels: faster, but misses small faces.
+    /// Boxes are still in pixels of the frame. YuNet splits faces larger than about 500 pixels into several. UltraFace
+    /// has a fixed input size and rejects values below it. Default: the frame's own size.
     #[serde(default)]
     pub max_side: Option<NonZeroUsize>,
 }
@@ -79,54 +80,54 @@ fn one_thread() -> NonZeroUsize {
     NonZeroUsize::MIN
 }
 
-/// Why there is no detector.
+/// Why a detector cannot be set up or fails.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum DetectFacesError {
-    /// `model` names something that cannot be read.
+    /// `model` names a file that cannot be read.
     #[error("cannot read the face detector {}: {reason}{hint}", path.display())]
     Unreadable {
         path: PathBuf,
         reason: std::io::Error,
         hint: &'static str,
     },
-    /// `model` names a file of another kind.
+    /// `model` names a file of another type.
     #[error(
         "{} is not a face detector: `model` is an .onnx file, a folder with model.onnx, an .xml file with a Haar cascade, or `haar`",
         path.display()
     )]
     UnknownFile { path: PathBuf },
-    /// An ONNX model that is neither.
+    /// An ONNX model that is neither YuNet nor UltraFace.
     #[error(
-        "model {} is not a face detector known here; expected {} or {}; found {found}",
+        "model {} is not a known face detector; expected {} or {}; found {found}",
         path.display(), yunet::EXPECTED, ultraface::EXPECTED
     )]
     UnknownModel { path: PathBuf, found: String },
-    /// A slip, or meant to fill the memory.
-    #[error("model {} takes pictures of {width} × {height} pixels, which no face detector does", path.display())]
+    /// A mistake in the model, or an attempt to exhaust memory.
+    #[error("model {} has the unsupported detector input size {width} × {height}", path.display())]
     InputSize {
         path: PathBuf,
         width: usize,
         height: usize,
     },
-    /// A number out of its range.
+    /// A number out of range.
     #[error("`{setting}` is {value}, but must be {range}")]
     Range {
         setting: &'static str,
         value: f32,
         range: &'static str,
     },
-    /// A setting that this detector cannot follow.
+    /// A setting that this detector does not support.
     #[error("`{setting}` cannot be used with {detector}: {reason}")]
     Unsupported {
         setting: &'static str,
         detector: &'static str,
         reason: &'static str,
     },
-    /// Numbers in which the device does not compute.
+    /// A number format that the device does not support.
     #[error(transparent)]
     Precision(#[from] PrecisionError),
-    /// Something without pixels.
+    /// A frame without pixels.
     #[error("the frame is empty ({width} × {height} pixels)")]
     EmptyFrame { width: usize, height: usize },
     /// NaN or infinity in a box or score.
@@ -136,7 +137,7 @@ pub enum DetectFacesError {
     NoNumber,
 }
 
-/// What `model` names.
+/// The file that `model` refers to.
 #[derive(Debug, PartialEq, Eq)]
 enum ModelFile {
     Onnx(PathBuf),
@@ -154,7 +155,7 @@ impl ModelFile {
         match model.extension().and_then(|extension| extension.to_str()) {
             Some("onnx") => Ok(Self::Onnx(model.to_owned())),
             Some("xml") => Ok(Self::Cascade(model.to_owned())),
-            // What is not there is reported as missing: perhaps a folder was meant.
+            // A path that does not exist is reported as missing: perhaps a folder was meant.
             _ => match std::fs::metadata(model) {
                 Ok(_) => Err(DetectFacesError::UnknownFile {
                     path: model.to_owned(),
@@ -190,7 +191,7 @@ fn unreadable(path: &Path, reason: std::io::Error) -> DetectFacesError {
 }
 
 impl DetectFacesSettings {
-    /// The model file, once the settings make sense together with it.
+    /// Returns the model file after checking that the settings are compatible with it.
     fn model_file(&self) -> Result<ModelFile, DetectFacesError> {
         let share = |setting, value: Option<f32>| match value {
             Some(value) if !(0.0..=1.0).contains(&value) => Err(DetectFacesError::Range {
@@ -221,10 +222,13 @@ impl DetectFacesSettings {
             return Err(unsupported("device", "it runs on the processor only"));
         }
         if cascade && self.precision != Precision::F32 {
-            return Err(unsupported("precision", "it has no model"));
+            return Err(unsupported("precision", "it is not a neural network"));
         }
         if cascade && self.threads.get() != 1 {
-            return Err(unsupported("threads", "it has one; use `replicas`"));
+            return Err(unsupported(
+                "threads",
+                "it runs on one thread; use `replicas`",
+            ));
         }
         self.device.computes_in(self.precision)?;
         Ok(file)
@@ -330,7 +334,7 @@ pub struct DetectFaces {
 }
 
 impl DetectFaces {
-    /// The faces of one frame, and what may be one; each best first.
+    /// Returns the faces of a frame and the doubtful detections, both by descending score.
     fn find(&mut self, frame: &Frame) -> Result<(Vec<Face>, Vec<Face>), ActorError> {
         let (width, height) = (frame.width(), frame.height());
         if width == 0 || height == 0 {

@@ -1,7 +1,6 @@
-//! Keeps faces from the classifier of which it could only guess: too small, blurred, turned away.
+//! Withholds faces from the classifier that it could only guess at: too small, blurred, turned away.
 //!
-//! Owns the measures and what is counted. What a face that does not pass looks like is nobody's business: it goes on
-//! without its crop.
+//! Owns the measures and the counts. Whatever the reason, a face that does not pass continues without its crop.
 
 use std::sync::atomic::Ordering;
 
@@ -14,25 +13,25 @@ use serde::Deserialize;
 
 use crate::payload::Faces;
 
-/// Takes the crop from faces that a classifier could only guess at, so that they are shown, logged and tracked, but not
-/// classified. Stands between `crop_faces` and `classify_expression`. The report counts faces that pass, and those that
-/// do not by cause (`counted`). Every limit is off until it is set; those of the head's pose need landmarks, and faces
-/// without landmarks pass them.
+/// Removes the crop from faces that a classifier could only guess at, so that they are shown, logged and tracked, but
+/// not classified. Belongs between `crop_faces` and `classify_expression`. The report counts faces that pass, and by
+/// cause those that do not (`counted`). Every limit is off until it is set; the limits on head pose need landmarks, and
+/// faces without landmarks pass them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GateFacesSettings {
-    /// Least length of a face's shorter side, pixels of the frame. Default: none.
+    /// Minimum length of a face's shorter side, in pixels of the frame. Default: none.
     #[serde(default)]
     pub min_size: Option<f32>,
-    /// Least sharpness: variance of the Laplacian of the face's box in gray, brought to 64 × 64 (Pech-Pacheco 2000). A
-    /// sharp face has hundreds, a blurred one a few tens. Default: none.
+    /// Minimum sharpness: variance of the Laplacian of the face's box in gray, resized to 64 × 64 (Pech-Pacheco 2000).
+    /// A sharp face has hundreds, a blurred one a few tens. Default: none.
     #[serde(default)]
     pub min_sharpness: Option<f64>,
-    /// How far a head may be turned to a side: 0 from the front, 1 where the nose is as far to a side as an eye.
-    /// Default: none.
+    /// Maximum turn of the head to a side: 0 is frontal, 1 is where the nose is as far to the side as an eye. Default:
+    /// none.
     #[serde(default)]
     pub max_turn: Option<f32>,
-    /// How far a head may be tilted towards a shoulder, degrees of the line between the eyes. Default: none.
+    /// Maximum tilt of the head towards a shoulder, in degrees of the line between the eyes. Default: none.
     #[serde(default)]
     pub max_tilt: Option<f32>,
 }
@@ -47,7 +46,7 @@ enum Cause {
 }
 
 impl Cause {
-    /// What the report calls it.
+    /// Returns its name in the report.
     fn name(self) -> &'static str {
         match self {
             Self::Small => "faces smaller than min_size",
@@ -58,7 +57,7 @@ impl Cause {
     }
 }
 
-/// What the report calls faces that keep all limits.
+/// Name in the report for faces within all limits.
 const PASSED: &str = "faces that passed";
 
 /// See `GateFacesSettings`.
@@ -125,7 +124,7 @@ impl Actor for GateFaces {
 }
 
 impl GateFacesSettings {
-    /// The first limit that a face does not keep.
+    /// Returns the first limit that a face violates.
     fn cause(&self, frame: &Frame, face: &Face) -> opencv::Result<Option<Cause>> {
         let below = |limit: Option<f32>, value: f32| limit.is_some_and(|limit| value < limit);
         let above = |limit: Option<f32>, value: f32| limit.is_some_and(|limit| value > limit);
@@ -149,7 +148,8 @@ impl GateFacesSettings {
     }
 }
 
-/// How far the nose is from the middle between the eyes, along the line between them, in halves of their distance.
+/// Returns the distance of the nose from the midpoint between the eyes, along the line between them, in halves of the
+/// distance between the eyes.
 fn turn([right, left, nose, ..]: &Landmarks) -> f32 {
     let (dx, dy) = (left.x - right.x, left.y - right.y);
     let squared = dx * dx + dy * dy;
@@ -158,12 +158,12 @@ fn turn([right, left, nose, ..]: &Landmarks) -> f32 {
     if squared > 0.0 {
         (2.0 * along / squared).abs()
     } else {
-        // The eyes lie behind each other: a profile.
+        // The eyes are at the same point: a profile.
         f32::INFINITY
     }
 }
 
-/// Degrees between the line of the eyes and the frame's rows.
+/// Returns the angle in degrees between the line of the eyes and the frame's rows.
 fn tilt([right, left, ..]: &Landmarks) -> f32 {
     let degrees = (left.y - right.y)
         .atan2(left.x - right.x)
@@ -173,7 +173,7 @@ fn tilt([right, left, ..]: &Landmarks) -> f32 {
     degrees.min(180.0 - degrees)
 }
 
-/// Variance of the Laplacian; none for a box outside of the frame.
+/// Returns the variance of the Laplacian; `None` for a box outside the frame.
 fn sharpness(frame: &Frame, rect: &Rect) -> opencv::Result<Option<f64>> {
     let (columns, rows) = (frame.width() as f32, frame.height() as f32);
     let left = rect.x.clamp(0.0, columns) as i32;
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// Which of the faces may be classified.
+    /// Returns which of the faces pass.
     fn passing(settings: serde_json::Value, frame: Frame, faces: Vec<Face>) -> Vec<bool> {
         let mut actor = ActorDriver::<GateFaces>::new(settings).unwrap();
         let faces = Faces::found(VideoFrame::of(frame), faces);

@@ -1,5 +1,5 @@
-//! OpenCV's cascade of Haar features: needs no model of ours and no ONNX Runtime, finds upright frontal faces, knows no
-//! landmarks. P. Viola and M. Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features", 2001.
+//! OpenCV's Haar cascade: needs no model of ours and no ONNX Runtime, finds upright frontal faces, gives no landmarks.
+//! P. Viola and M. Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features", 2001.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use opencv::prelude::*;
 use super::nms::Candidate;
 use super::pixels::{self, Resized};
 
-/// The cascade behind `model: haar`. On the videos that it was chosen with it finds as many faces as
-/// `haarcascade_frontalface_default.xml` and far fewer things that are none.
+/// The cascade that `model: haar` selects. On the videos used to choose it, it finds as many faces as
+/// `haarcascade_frontalface_default.xml` with far fewer false positives.
 pub const DEFAULT: &str = "/usr/share/opencv4/haarcascades/haarcascade_frontalface_alt2.xml";
 
-/// How it is called where a model is named.
+/// Its name in the `model` setting.
 pub const NAME: &str = "haar";
 
-/// Whether a model that is named is a cascade, which misses many faces that a network finds.
+/// Returns whether a `model` setting names a cascade, which misses many faces that a network finds.
 pub fn is_cascade(model: &Path) -> bool {
     let ending = model.extension();
     model == Path::new(NAME) || ending.is_some_and(|ending| ending == "xml")
 }
 
-/// Ratio of the sizes at which neighbouring levels look.
+/// Ratio of the window sizes of neighbouring pyramid levels.
 const SCALE_FACTOR: f64 = 1.1;
-/// Agreeing windows at which the score is one half.
+/// Number of agreeing windows at which the score is one half.
 const HALF_SCORE: f32 = 4.0;
 
 /// A loaded cascade and its buffers.
@@ -43,13 +43,18 @@ pub(super) struct Haar {
 }
 
 impl Haar {
-    /// Loads a cascade; `min_size` is the smallest face to look for, pixels of the frame.
+    /// Loads a cascade; `min_size` is the smallest face to detect, in pixels of the frame.
     pub(super) fn load(
         path: &Path,
         max_side: Option<usize>,
         min_size: f32,
     ) -> Result<Self, ActorError> {
-        let unusable = || format!("{} is no Haar cascade that OpenCV can read", path.display());
+        let unusable = || {
+            format!(
+                "{} is not a Haar cascade that OpenCV can read",
+                path.display()
+            )
+        };
         let text = path.to_str().ok_or_else(unusable)?;
         let cascade =
             CascadeClassifier::new(text).map_err(|error| format!("{}: {error}", unusable()))?;
@@ -67,8 +72,8 @@ impl Haar {
         })
     }
 
-    /// Adds what may be a face with at least this score, in pixels of the frame. The score is n/(n+4) for n windows
-    /// that agree: a measure of certainty, no probability.
+    /// Appends candidates with at least this score, in pixels of the frame. The score is n/(n+4) for n agreeing
+    /// windows: a measure of confidence, not a probability.
     pub(super) fn detect(
         &mut self,
         frame: &Frame,
@@ -116,10 +121,11 @@ impl Haar {
     }
 }
 
-/// OpenCV keeps groups of more than this many windows. At least 1: with 0 it would not group at all.
+/// Returns the window count for OpenCV, which keeps groups of more windows than this. At least 1: with 0 it would not
+/// group at all.
 fn min_neighbors(min_score: f32) -> i32 {
-    // From n/(n+4) ≥ s follows n ≥ 4s/(1−s); the cast saturates for s = 1. Rounded down: one group too many is filtered
-    // by its score, one too few would be lost.
+    // n/(n+4) ≥ s implies n ≥ 4s/(1−s); the cast saturates for s = 1. Rounded down: a group too many is filtered by its
+    // score, one too few would be lost.
     let windows = (HALF_SCORE * min_score / (1.0 - min_score)).floor();
     (windows as i32).saturating_sub(1).max(1)
 }

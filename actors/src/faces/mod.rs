@@ -1,4 +1,4 @@
-//! Faces in frames: where they are and whose continuation they are.
+//! Faces in frames: detection, cropping, gating, and the frame adjustments before them.
 
 pub mod adjust_frames;
 pub mod crop_faces;

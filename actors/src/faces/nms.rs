@@ -1,20 +1,20 @@
-//! What a detector proposes, and the choice of one box for each face among boxes that overlap.
+//! Detection candidates, and non-maximum suppression of overlapping boxes.
 
 use fermata_vision::{Landmarks, Rect};
 
 /// A box that may hold a face, in pixels of the frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Candidate {
-    /// Where.
+    /// The box.
     pub(super) rect: Rect,
-    /// Parts of the face, from detectors that know them.
+    /// Facial landmarks, if the detector provides them.
     pub(super) landmarks: Option<Landmarks>,
     /// Confidence, 0..1.
     pub(super) score: f32,
 }
 
 impl Candidate {
-    /// False if the detector computed nonsense (NaN weights, an overflow).
+    /// Returns false if the detector computed NaN or infinity (NaN weights, an overflow).
     pub(super) fn is_finite(&self) -> bool {
         let Rect { x, y, w, h } = self.rect;
         let points = self.landmarks.iter().flatten();
@@ -25,8 +25,8 @@ impl Candidate {
 }
 
 /// Greedy non-maximum suppression in place: keeps the best box, drops those whose intersection over union with it
-/// exceeds `most_iou`, and so on. What stays is sorted by descending score; equal scores by place, so that the result
-/// does not depend on the order of the candidates.
+/// exceeds `most_iou`, and so on. The remaining boxes are sorted by descending score, ties by position, so that the
+/// result does not depend on the order of the candidates.
 pub(super) fn suppress(candidates: &mut Vec<Candidate>, most_iou: f32) {
     candidates.sort_unstable_by(|a, b| {
         let by_score = b.score.total_cmp(&a.score);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_suppressed_box_suppresses_nothing() {
-        // A chain: each overlaps its neighbour by 4/16, the ends do not overlap.
+        // A chain: each overlaps its neighbour by 4/16; the ends do not overlap.
         let mut candidates = vec![
             candidate(0.0, 0.9),
             candidate(6.0, 0.8),

@@ -1,4 +1,4 @@
-//! Compares `detect_faces` on real frames with what a plain reading of the same models in Python finds
+//! Compares `detect_faces` on real frames with a plain Python implementation of the same models
 //! (`oracles/detections.py`), and checks its behaviour where the faces are known.
 
 use std::path::Path;
@@ -38,7 +38,7 @@ struct ExpectedFace {
 
 const SINGLE_FACE: &str = "pyfeat_single_face.mp4";
 
-/// The same pixels as the oracle had: ffmpeg's own conversion to BGR.
+/// Returns the same pixels as the oracle had: ffmpeg's own conversion to BGR.
 fn frame(data: &Path, video: &str, index: usize) -> Frame {
     let path = data.join("videos").join(video);
     let path = path.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! Brings a frame to the size and the layout that a detector's network takes. Classifier crops are not made here.
+//! Converts a frame to the size and layout that a detector network expects. Classifier crops are not made here.
 
 use fermata_onnx::TensorInfo;
 use fermata_vision::Frame;
@@ -6,10 +6,10 @@ use fermata_vision::frame::CHANNELS;
 use opencv::core::{Mat, Size, ToInputArray};
 use opencv::prelude::*;
 
-/// A network's input beyond this side is a slip, or meant to fill the memory.
+/// Longest side of a network's input; more is a mistake, or an attempt to exhaust memory.
 const MOST_SIDE: usize = 4096;
 
-/// Width and height of a network's fixed input, where a picture of that size is none or takes gigabytes.
+/// Returns width and height of a network's fixed input if one of them is 0 or would take gigabytes.
 pub(super) fn unfit_size(inputs: &[TensorInfo]) -> Option<(usize, usize)> {
     let [_, _, Some(height), Some(width)] = inputs.first()?.shape[..] else {
         return None;
@@ -18,15 +18,15 @@ pub(super) fn unfit_size(inputs: &[TensorInfo]) -> Option<(usize, usize)> {
     (!fits(width) || !fits(height)).then_some((width, height))
 }
 
-/// Resized pixels, in a buffer that is used again for the next frame.
+/// Resized pixels, in a buffer that is reused for the next frame.
 #[derive(Default)]
 pub(super) struct Resized {
     mat: Mat,
 }
 
 impl Resized {
-    /// The frame as OpenCV's `resize` with `interpolation` brings it to this size; its own pixels where it has that
-    /// size.
+    /// Returns the frame's pixels at this size, resized by OpenCV with `interpolation`; its own pixels, uncopied, if it
+    /// has that size.
     pub(super) fn bgr<'a>(
         &'a mut self,
         frame: &'a Frame,
@@ -40,7 +40,7 @@ impl Resized {
         self.mat.data_bytes()
     }
 
-    /// Any picture at this size.
+    /// Resizes any picture to this size.
     pub(super) fn resize(
         &mut self,
         picture: &impl ToInputArray,
@@ -54,7 +54,7 @@ impl Resized {
     }
 }
 
-/// Size of a `width` × `height` picture whose longer side is at most `max_side`, if there is such a limit.
+/// Returns the size of a `width` × `height` picture once its longer side is limited to `max_side`, if there is a limit.
 pub(super) fn limited((width, height): (usize, usize), max_side: Option<usize>) -> (usize, usize) {
     let longer = width.max(height);
     let Some(limit) = max_side.filter(|&limit| limit < longer) else {
@@ -64,7 +64,7 @@ pub(super) fn limited((width, height): (usize, usize), max_side: Option<usize>) 
     (shrink(width), shrink(height))
 }
 
-/// Channels in the order of a network's planes.
+/// Order of the channels in a network's planes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Planes {
     /// Blue, green, red.
@@ -73,8 +73,8 @@ pub(super) enum Planes {
     Rgb,
 }
 
-/// Writes the `size` pixels of `bgr` as three planes of `padded` size (width, height), each value through `map`. What
-/// the picture does not cover, at the right and at the bottom, becomes 0.
+/// Writes the `size` pixels of `bgr` as three planes of `padded` size (width, height), each value through `map`. The
+/// area right of and below the picture is filled with 0.
 pub(super) fn to_planes(
     bgr: &[u8],
     size: (usize, usize),

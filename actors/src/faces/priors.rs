@@ -1,8 +1,8 @@
-//! The boxes to which an undecoded UltraFace refers, and how it refers to them: SSD's priors and variances (Liu 2016),
-//! with the numbers of
-//! <https://github.com/Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB> (`vision/ssd/config/fd_config.py`, `vision/utils/box_utils.py`).
+//! Prior boxes of an UltraFace whose output is not decoded, and the decoding relative to them: SSD's priors and
+//! variances (Liu 2016), with the numbers of <https://github.com/Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB>
+//! (`vision/ssd/config/fd_config.py`, `vision/utils/box_utils.py`).
 
-/// Of each feature map: pixels of the input between neighbours, and the sides of the boxes at each place.
+/// For each feature map: its stride in pixels of the input, and the sides of the boxes at each position.
 const MAPS: [(usize, &[f32]); 4] = [
     (8, &[10.0, 16.0, 24.0]),
     (16, &[32.0, 48.0]),
@@ -12,7 +12,7 @@ const MAPS: [(usize, &[f32]); 4] = [
 const CENTRE_VARIANCE: f32 = 0.1;
 const SIZE_VARIANCE: f32 = 0.2;
 
-/// A box as centre and sides, in shares of the picture.
+/// A box as centre and sides, as fractions of the picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Prior {
     x: f32,
@@ -21,14 +21,14 @@ pub(super) struct Prior {
     h: f32,
 }
 
-/// All priors of an input of this size, in the order of the outputs.
+/// Returns all priors of an input of this size, in the order of the outputs.
 pub(super) fn priors(width: usize, height: usize) -> Vec<Prior> {
     let mut priors = Vec::new();
     for (stride, sides) in MAPS {
         let (columns, rows) = (width.div_ceil(stride), height.div_ceil(stride));
         for row in 0..rows {
             for column in 0..columns {
-                // The maps cover the picture, also where their stride does not divide its side.
+                // The maps cover the whole picture even if the stride does not divide its side.
                 let place = |index: usize, places: usize| (index as f32 + 0.5) / places as f32;
                 priors.extend(sides.iter().map(|side| Prior {
                     x: place(column, columns),
@@ -43,7 +43,7 @@ pub(super) fn priors(width: usize, height: usize) -> Vec<Prior> {
 }
 
 impl Prior {
-    /// Left, top, right, bottom of what the model places here.
+    /// Decodes a location relative to this prior into left, top, right, bottom.
     pub(super) fn decode(&self, location: &[f32; 4]) -> [f32; 4] {
         let [dx, dy, dw, dh] = *location;
         let (x, y) = (
@@ -62,7 +62,7 @@ impl Prior {
 mod tests {
     use super::*;
 
-    /// Numbers of the constants in version-RFB-320.onnx.
+    /// Constants from version-RFB-320.onnx.
     #[test]
     fn priors_are_those_of_the_training() {
         let priors = priors(320, 240);

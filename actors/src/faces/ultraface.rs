@@ -1,7 +1,7 @@
 //! UltraFace: an SSD-style face detector with a small fixed input, without landmarks.
 //! <https://github.com/Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB>
 //!
-//! Owns the input's layout and the reading of the outputs. Overlapping boxes are [`super::nms`]'s.
+//! Owns the input layout and the decoding of the outputs. Overlapping boxes are left to [`super::nms`].
 
 use fermata_engine::ActorError;
 use fermata_vision::{Frame, Rect};
@@ -12,10 +12,10 @@ use super::pixels::{self, Planes, Resized};
 use super::priors::{Prior, priors};
 use fermata_onnx::{ElementType, Session, TensorIn};
 
-/// What makes a model an UltraFace, for messages.
+/// Signature of an UltraFace, for messages.
 pub(super) const EXPECTED: &str = "UltraFace (one input [1,3,H,W] of fixed size; outputs scores[1,anchors,2] and boxes[1,anchors,4])";
 
-/// How a model's inputs and outputs are those of an UltraFace.
+/// How the inputs and outputs of a model map to those of an UltraFace.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     width: usize,
@@ -28,17 +28,17 @@ pub(super) struct Layout {
 pub(super) struct Ultraface {
     session: Session,
     layout: Layout,
-    /// To what the boxes refer, where the model does not decode them itself.
+    /// Priors that the boxes are relative to, if the model does not decode them itself.
     priors: Option<Vec<Prior>>,
     resized: Resized,
     values: Vec<f32>,
 }
 
 impl Ultraface {
-    /// A detector that looks at frames at the model's own size.
+    /// Creates a detector that processes frames at the model's own input size.
     ///
     /// # Errors
-    /// The model cannot be run; or its boxes are neither decoded nor those of an UltraFace.
+    /// Fails if the model cannot be run, or if its boxes are neither decoded nor those of an UltraFace.
     pub(super) fn new(mut session: Session, layout: Layout) -> Result<Self, ActorError> {
         let Layout { width, height, .. } = layout;
         let path = session.path().display().to_string();
@@ -47,7 +47,7 @@ impl Ultraface {
         let (count, is_decoded) = {
             let outputs = session.run([TensorIn { shape, values }])?;
             let (boxes, _) = outputs.get(layout.boxes)?.values.as_chunks::<4>();
-            // A decoded box ends behind its beginning, whatever the picture; a location is four numbers around 0.
+            // A decoded box ends after it begins, whatever the picture; a location is four numbers around 0.
             let has_area = |[left, top, right, bottom]: &[f32; 4]| right > left && bottom > top;
             (boxes.len(), boxes.iter().all(has_area))
         };
@@ -58,7 +58,7 @@ impl Ultraface {
             .filter(|&known| known != count)
         {
             return Err(format!(
-                "the boxes of {path} are not decoded, and refer to something else than UltraFace's priors: {count} of them, not {known}; use a file that decodes them, such as version-RFB-320.onnx"
+                "the boxes of {path} are not decoded and do not match UltraFace's priors: there are {count} boxes, not {known}; use a file that decodes them, such as version-RFB-320.onnx"
             )
             .into());
         }
@@ -71,12 +71,12 @@ impl Ultraface {
         })
     }
 
-    /// The longer side of the input, pixels.
+    /// Returns the longer side of the input, in pixels.
     pub(super) fn longer_side(&self) -> usize {
         self.layout.width.max(self.layout.height)
     }
 
-    /// Adds what may be a face with at least this score, in pixels of the frame.
+    /// Appends candidates with at least this score, in pixels of the frame.
     pub(super) fn detect(
         &mut self,
         frame: &Frame,
@@ -104,7 +104,7 @@ fn normalised(value: u8) -> f32 {
 }
 
 impl Layout {
-    /// None if the model is no UltraFace.
+    /// Returns `None` if the model is not an UltraFace.
     pub(super) fn of(session: &Session) -> Option<Self> {
         let [input] = session.inputs() else {
             return None;
@@ -129,7 +129,8 @@ impl Layout {
     }
 }
 
-/// Column 1 of the scores is the face's; boxes are left, top, right, bottom in 0..1 of the frame, or refer to priors.
+/// Decodes the outputs. Column 1 of the scores is the face's; boxes are left, top, right, bottom in 0..1 of the frame,
+/// or relative to priors.
 fn decode<'a>(
     scores: &'a [f32],
     boxes: &'a [f32],

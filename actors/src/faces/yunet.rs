@@ -1,7 +1,8 @@
 //! YuNet: an anchor-free face detector with landmarks, run at the frame's own size.
-//! <https://github.com/ShiqiYu/libfacedetection.train>, W. Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023.
+//! <https://github.com/ShiqiYu/libfacedetection.train>, W. Wu et al., "YuNet: A Tiny Millisecond-level Face Detector",
+//! 2023.
 //!
-//! Owns the input's layout and the decoding of the outputs. Overlapping boxes are [`super::nms`]'s.
+//! Owns the input layout and the decoding of the outputs. Overlapping boxes are left to [`super::nms`].
 
 use fermata_engine::ActorError;
 use fermata_vision::{Frame, Landmarks, Point, Rect};
@@ -11,15 +12,15 @@ use super::nms::Candidate;
 use super::pixels::{self, Planes, Resized};
 use fermata_onnx::{ElementType, Session, TensorIn};
 
-/// Pixels between the cells of the three grids.
+/// Strides of the three grids, in pixels.
 const STRIDES: [usize; 3] = [8, 16, 32];
-/// The network halves its input five times.
+/// Multiple that input sides are padded to: the network halves its input five times.
 const MULTIPLE: usize = 32;
 
-/// What makes a model a YuNet, for messages.
+/// Signature of a YuNet, for messages.
 pub(super) const EXPECTED: &str = "YuNet (one input [batch,3,height,width]; outputs cls_S[batch,cells,1], obj_S[batch,cells,1], bbox_S[batch,cells,4], kps_S[batch,cells,10] for S = 8, 16, 32)";
 
-/// Places of one grid's tensors among the outputs.
+/// Indices of one grid's tensors among the outputs.
 #[derive(Clone, Copy, Debug)]
 struct Places {
     class: usize,
@@ -28,7 +29,7 @@ struct Places {
     points: usize,
 }
 
-/// One grid's tensors.
+/// Output tensors of one grid.
 struct Grid<'a> {
     stride: usize,
     columns: usize,
@@ -38,7 +39,7 @@ struct Grid<'a> {
     points: &'a [f32],
 }
 
-/// How a model's inputs and outputs are those of a YuNet.
+/// How the inputs and outputs of a model map to those of a YuNet.
 pub(super) struct Layout {
     /// Width and height of the input, if the model fixes them.
     fixed: Option<(usize, usize)>,
@@ -55,7 +56,7 @@ pub(super) struct Yunet {
 }
 
 impl Yunet {
-    /// A detector that looks at frames whose longer side is at most `max_side`.
+    /// Creates a detector that downscales frames whose longer side exceeds `max_side`.
     pub(super) fn new(session: Session, layout: Layout, max_side: Option<usize>) -> Self {
         Self {
             session,
@@ -66,7 +67,7 @@ impl Yunet {
         }
     }
 
-    /// Adds what may be a face with at least this score, in pixels of the frame.
+    /// Appends candidates with at least this score, in pixels of the frame.
     pub(super) fn detect(
         &mut self,
         frame: &Frame,
@@ -103,7 +104,7 @@ impl Yunet {
 }
 
 impl Layout {
-    /// None if the model is no YuNet.
+    /// Returns `None` if the model is not a YuNet.
     pub(super) fn of(session: &Session) -> Option<Self> {
         let [input] = session.inputs() else {
             return None;
@@ -129,7 +130,7 @@ impl Layout {
         (input.element == ElementType::F32).then_some(Self { fixed, places })
     }
 
-    /// Size at which a frame is looked at, and the size with padding.
+    /// Returns the size at which a frame is processed, without and with padding.
     fn sizes(
         &self,
         frame: (usize, usize),
@@ -140,7 +141,7 @@ impl Layout {
             let up = |side: usize| side.next_multiple_of(MULTIPLE);
             return (size, (up(size.0), up(size.1)));
         };
-        // The longer side's limit at which both sides fit.
+        // The limit of the longer side at which both sides fit.
         let longer = size.0.max(size.1);
         let fitting = (longer * width / size.0).min(longer * height / size.1);
         (pixels::limited(size, Some(fitting)), (width, height))
@@ -165,8 +166,8 @@ impl Places {
     }
 }
 
-/// Score √(class · object), both clipped to 0..1; centre (cell + bbox\[0..2\]) · stride, size exp(bbox\[2..4\]) ·
-/// stride; landmark (cell + kps) · stride.
+/// Decodes one grid: score √(class · object), both clipped to 0..1; centre (cell + bbox\[0..2\]) · stride, size
+/// exp(bbox\[2..4\]) · stride; landmark (cell + kps) · stride.
 fn decode(
     grid: &Grid<'_>,
     rows: usize,
@@ -186,7 +187,7 @@ fn decode(
     {
         let (stride, got) = (grid.stride, grid.class.len());
         return Err(format!(
-            "YuNet's outputs for stride {stride} have {got} cells where the input has {cells}: this model needs another size"
+            "YuNet's outputs for stride {stride} have {got} cells, but the input has {cells}: this model needs another input size"
         )
         .into());
     }

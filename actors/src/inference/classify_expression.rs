@@ -1,5 +1,5 @@
-//! Asks an ONNX model for the expressions of faces, many faces at a time. What the model takes and says is its card's;
-//! crops are `crop_faces`'s; smoothing in time comes later.
+//! Classifies facial expressions with an ONNX model, many faces at a time. The model card defines inputs and outputs;
+//! crops come from `crop_faces`; temporal smoothing comes later.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -19,28 +19,28 @@ use crate::payload::Faces;
 #[cfg(test)]
 mod tests;
 
-/// Faces of one run of a model that leaves its batch dimension open; more are run in turn, so that memory stays
+/// Maximum faces per run of a model with a dynamic batch dimension; more take several runs, so that memory stays
 /// bounded.
 const MOST_AT_ONCE: usize = 64;
 
 /// Classifies each face that has a crop. Takes `Faces`, emits `Faces` with `probabilities` in the canonical order and
-/// `raw_label`; keeps nothing between packets. With `batch:` the faces of many packets go through the model together.
+/// `raw_label`; stateless between packets. With `batch:` the faces of many packets go through the model together.
 ///
-/// A face without a crop goes on without probabilities. A face for which the model says NaN fails its packet.
+/// A face without a crop passes without probabilities. A face for which the model returns NaN fails its packet.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifyExpressionSettings {
     /// Folder with `model.onnx` and `card.yaml`: the same as that of `crop_faces`.
     pub model: PathBuf,
-    /// Where the model runs: `cpu`, `openvino` (the processor, by OpenVINO; `make setup-openvino`), `cuda` or `cuda:N`.
-    /// A device that is not there is an error. Default: `cpu`.
+    /// Device that the model runs on: `cpu`, `openvino` (the processor, through OpenVINO; `make setup-openvino`),
+    /// `cuda` or `cuda:N`. A device that is not available is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
-    /// In which numbers the model computes: `f32`, or `bf16` with `device: openvino` on a processor that has it.
-    /// Default: `f32`.
+    /// Number format that the model computes in: `f32`, or `bf16` with `device: openvino` on a processor that supports
+    /// it. Default: `f32`.
     #[serde(default)]
     pub precision: Precision,
-    /// Threads inside an operator of the model; for more throughput prefer `batch` and `replicas`. Default: 1.
+    /// Threads within an operator of the model; for more throughput prefer `batch` and `replicas`. Default: 1.
     #[serde(default = "one_thread")]
     pub threads: NonZeroUsize,
 }
@@ -63,7 +63,7 @@ impl ClassifyExpressionSettings {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ClassifyExpressionError {
-    /// A crop for another model.
+    /// A crop made for another model.
     #[error(
         "a face has a crop of {given} values, but the model takes {expected}; `crop_faces` must name the same model"
     )]
@@ -74,11 +74,11 @@ pub enum ClassifyExpressionError {
 pub struct ClassifyExpression {
     node: String,
     model: CardModel,
-    /// Inputs of a run; kept for its memory.
+    /// Inputs of a run; kept to reuse its allocation.
     values: Vec<f32>,
-    /// What the model said, seven values for each face; kept for its memory.
+    /// Outputs of the model, seven values for each face; kept to reuse its allocation.
     said: Vec<f32>,
-    /// Packets of a batch; empty between calls, kept for its memory.
+    /// Packets of a batch; empty between calls, kept to reuse its allocation.
     packets: Vec<(Envelope, Faces)>,
     classified: u64,
     without_crop: u64,
@@ -174,7 +174,7 @@ impl Actor for ClassifyExpression {
     }
 }
 
-/// Fills in what the model said about the faces that have a crop, in their order.
+/// Assigns the model's outputs to the faces that have a crop, in their order.
 fn tell(card: &ModelCard, faces: &mut [Face], said: &[f32]) -> Result<(), ScoreError> {
     let mut said = said.chunks_exact(EXPRESSIONS);
     for face in faces {
@@ -187,7 +187,7 @@ fn tell(card: &ModelCard, faces: &mut [Face], said: &[f32]) -> Result<(), ScoreE
 }
 
 impl ClassifyExpression {
-    /// The error of a packet with a crop that is not for this model.
+    /// Returns an error if a packet has a crop that was not made for this model.
     fn strange_crop(&self, faces: &Faces) -> Option<ClassifyExpressionError> {
         let expected = self.model.card().input.len();
         let crops = faces.faces.iter().filter_map(|face| face.crop.as_ref());
@@ -197,7 +197,7 @@ impl ClassifyExpression {
             .map(|given| ClassifyExpressionError::Crop { given, expected })
     }
 
-    /// Runs the model on the crops of all faces; `said` has its answers in their order then.
+    /// Runs the model on the crops of all faces; `said` then contains the outputs in the same order.
     fn ask<'a>(&mut self, faces: impl Iterator<Item = &'a Face>) -> Result<(), ActorError> {
         self.said.clear();
         self.values.clear();
@@ -217,7 +217,7 @@ impl ClassifyExpression {
         Ok(())
     }
 
-    /// Runs the model once on the inputs gathered in `values` and empties them.
+    /// Runs the model once on the inputs gathered in `values` and clears them.
     fn run(&mut self, faces: usize) -> Result<(), ActorError> {
         self.model.run(faces, &self.values, &mut self.said)?;
         self.values.clear();

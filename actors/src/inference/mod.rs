@@ -1,3 +1,3 @@
-//! What models say of faces.
+//! Actors that run models on faces.
 
 pub mod classify_expression;

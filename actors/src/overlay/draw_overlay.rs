@@ -1,9 +1,8 @@
-//! Draws what is known of the faces into the video: boxes, labels, bars, the time it took. Or makes faces
-//! unrecognisable.
+//! Draws what is known about the faces into the video: boxes, labels, bars, latency. Or makes faces unrecognisable.
 //!
-//! Owns settings and the order in which things are drawn; `placing` finds places for panels, `texts` knows what labels
-//! say, `held_back` keeps frames until later ones have told of their faces. What it draws is what a live page shows:
-//! where the program has a [`FrameHub`] of this node, each picture goes there too.
+//! Owns the settings and the drawing order; `placing` finds places for panels, `texts` composes labels, `held_back`
+//! holds frames until later ones have shown their faces. A live page shows the same pictures: if the program provides a
+//! [`FrameHub`] for this node, each picture is also published there.
 
 mod held_back;
 mod placing;
@@ -35,16 +34,15 @@ pub(crate) const NAME: &str = "draw_overlay";
 
 /// Draws boxes, labels and bars into the video, or hides faces.
 ///
-/// A solid box was seen by the detector, a dashed one is predicted between two looks. A label on a coloured ground is
-/// what the face looks like now; one in an outlined chip, with the word `held`, is kept by the smoothing although
-/// another expression leads just now. The number is always the one of the label that is shown. Labels and bars never
-/// lie over a face or over each other: where there is no room, bars are left out, and a label shrinks to the track's
-/// number.
+/// A solid box was detected, a dashed one is predicted between two detections. A label on a coloured background is the
+/// current expression; one in an outlined chip, with the word `held`, is retained by the smoothing although another
+/// expression leads at the moment. The number always belongs to the label shown. Labels and bars never cover a face or
+/// each other: where there is no room, bars are left out, and a label shrinks to the track's number.
 ///
-/// With `blur`, everything is hidden that the detector took for a face, also with doubt, where a tracker expects one
-/// that is not seen, and where one was `blur_hold` ago; with `blur_delay` also where one turns up within that time. A
-/// frame whose faces nobody knows (one that the detector did not look at and to which no tracker carried faces on, as
-/// after a scene cut) is hidden as a whole.
+/// With `blur`, the following is hidden: every detection, including doubtful ones, places where a tracker expects a
+/// face that was not detected, and places where a face was within the last `blur_hold`; with `blur_delay` also places
+/// where one appears within that time. A frame whose faces are unknown (one that the detector skipped and to which no
+/// tracker carried faces over, as after a scene cut) is hidden entirely.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrawOverlaySettings {
@@ -54,7 +52,7 @@ pub struct DrawOverlaySettings {
     /// Draw a bar for each expression beside the three largest faces that have been classified. Default: true.
     #[serde(default = "yes")]
     pub bars: bool,
-    /// Show the stream, the time since it began and the latency from capture (not under `asap`). Default: true.
+    /// Show the stream's name, the time since it began and the latency from capture (not under `asap`). Default: true.
     #[serde(default = "yes")]
     pub status: bool,
     /// Draw the detector's landmarks. Default: false.
@@ -63,15 +61,16 @@ pub struct DrawOverlaySettings {
     /// Make faces unrecognisable. Default: none.
     #[serde(default)]
     pub blur: BlurSetting,
-    /// What is hidden around a face's box, as a share of its sides on each side, 0 to 3. Default: 0.3.
+    /// Margin hidden around a face's box, on each side as a fraction of that dimension of the box, 0 to 3. Default:
+    /// 0.3.
     #[serde(default = "default_margin")]
     pub blur_margin: f32,
-    /// How long the place stays hidden where a face was last seen, by the time stamps. Default: 500ms.
+    /// How long a place stays hidden after a face was last seen there, by the time stamps. Default: 500ms.
     #[serde(default = "default_hold")]
     pub blur_hold: HumanDuration,
-    /// For how long frames are held back, by the time stamps, so that a face is hidden in them that is found only in a
-    /// later one: at least the time between two looks of the detector. Everything behind this node is later by it. At
-    /// most 48 frames are held. Default: 0s, nothing is held back.
+    /// How long frames are held back, by the time stamps, so that a face found only in a later frame is hidden in them
+    /// too: at least the time between two runs of the detector. Everything after this node is delayed by it. At most 48
+    /// frames are held. Default: 0s, nothing is held back.
     #[serde(default = "no_delay")]
     pub blur_delay: HumanDuration,
 }
@@ -109,7 +108,7 @@ pub enum BlurSetting {
 }
 
 impl BlurSetting {
-    /// How, if at all.
+    /// Returns the blur, if any.
     pub(crate) fn how(self) -> Option<Blur> {
         match self {
             Self::None => None,
@@ -120,13 +119,13 @@ impl BlurSetting {
     }
 }
 
-/// Faces that get bars, so that a crowd stays visible.
+/// Maximum number of faces that get bars, so that a crowd stays visible.
 const MOST_BARS: usize = 3;
-/// How much larger a face must be to take the bars of another one.
+/// Factor by which a face must be larger to take over the bars of another.
 const TAKES_BARS: f32 = 1.3;
-/// Share of the frame's shorter side below which a face is too small for bars beside it.
+/// Fraction of the frame's shorter side below which a face is too small for bars.
 const LEAST_FOR_BARS: f32 = 0.08;
-/// Share of the frame's area that a panel with bars may take.
+/// Fraction of the frame's area that a panel with bars may cover.
 const MOST_OF_FRAME: f32 = 0.2;
 
 /// See `DrawOverlaySettings`.
@@ -134,13 +133,13 @@ pub struct DrawOverlay {
     settings: DrawOverlaySettings,
     pool: FramePool,
     clock: Option<Clock>,
-    /// By stream.
+    /// State by stream id.
     streams: BTreeMap<u32, StreamState>,
-    /// Where a page takes its pictures from.
+    /// Hub from which a live page gets its pictures.
     hub: Option<Arc<FrameHub>>,
 }
 
-/// What is remembered of a stream from frame to frame.
+/// State of a stream between frames.
 struct StreamState {
     hiding: Hiding,
     held: HeldBack,
@@ -148,7 +147,7 @@ struct StreamState {
     labels: Slots,
     bars: Slots,
     time: VideoTime,
-    /// The latency as shown, which changes slowly enough to be read.
+    /// Latency as displayed, which changes slowly enough to be readable.
     latency_ms: Option<f64>,
 }
 
@@ -162,7 +161,7 @@ impl Actor for DrawOverlay {
         if settings.blur_delay.0.is_zero() {
             ports
         } else {
-            // One that comes, and one that has gone and is not counted as gone yet.
+            // One for the arriving frame, and one for a frame that has left but is not counted as gone yet.
             let ports = ports.per_stream().finishes_later(MOST_HELD + 2);
             ports.waits_for_packets()
         }
@@ -175,7 +174,7 @@ impl Actor for DrawOverlay {
         }
         if !settings.blur_delay.0.is_zero() && settings.blur.how().is_none() {
             return Err(
-                "`blur_delay` holds frames back, but there is no `blur` for which it could".into(),
+                "`blur_delay` is set, but there is no `blur`: set `blur`, or leave out `blur_delay`".into(),
             );
         }
         Ok(())
@@ -243,7 +242,7 @@ impl Actor for DrawOverlay {
             tracing::warn!(
                 stream,
                 hurried,
-                "frames were held back for less than `blur_delay`: there were more than {MOST_HELD}"
+                "frames were held back for less than `blur_delay`: more than {MOST_HELD} were waiting"
             );
         }
         if let Some(hub) = &self.hub {
@@ -254,7 +253,7 @@ impl Actor for DrawOverlay {
 }
 
 impl DrawOverlay {
-    /// Draws and hands on frames of a stream that were held back, as long as there is a next one.
+    /// Draws and emits held frames of a stream as long as `next` returns one.
     fn let_go(&mut self, stream: u32, next: impl Fn(&mut HeldBack) -> Option<HeldFrame>) {
         while let Some(frame) = self
             .streams
@@ -276,7 +275,7 @@ impl DrawOverlay {
         }
     }
 
-    /// A frame with all that is drawn into it, of a stream that is known.
+    /// Returns a frame of a known stream with everything drawn into it.
     fn picture(
         &mut self,
         envelope: &Envelope,
@@ -343,7 +342,7 @@ impl StreamState {
         }
     }
 
-    /// `door 12.3 s  38 ms`, where the time is that of the video which is written.
+    /// Returns `door 12.3 s  38 ms`, where the time is that of the written video.
     fn status(&mut self, envelope: &Envelope, now_ns: Option<u64>) -> String {
         let time = self.time.pass(envelope.segment, envelope.pts_ns);
         let mut status = format!("{} {time:.1} s", envelope.stream.name);
@@ -357,7 +356,7 @@ impl StreamState {
     }
 }
 
-/// One frame that is drawn on.
+/// One frame that is being drawn on.
 struct Drawing<'a> {
     painter: Painter<'a>,
     /// Width and height of the frame.
@@ -376,7 +375,7 @@ impl Drawing<'_> {
             for face in faces {
                 self.outline(face)?;
             }
-            // Always in the same order, so that panels do not take each other's places in turn.
+            // Always in the same order, so that panels do not swap places from frame to frame.
             let mut faces: Vec<&Face> = faces.iter().collect();
             faces.sort_by_key(|face| face.tracklet.or(face.track));
             for face in &faces {
@@ -425,7 +424,7 @@ impl Drawing<'_> {
         Ok(())
     }
 
-    /// The label, or only the track's number where there is no room for more.
+    /// Draws the label, or only the track's number if there is no room for more.
     fn label(&mut self, face: &Face) -> opencv::Result<()> {
         let label = Label::of(face);
         let key = face.tracklet.or(face.track);
@@ -445,8 +444,7 @@ impl Drawing<'_> {
         Ok(())
     }
 
-    /// The largest faces that have been classified; those that had bars before keep them unless another one is much
-    /// larger.
+    /// Returns the largest classified faces; those that had bars before keep them unless another face is much larger.
     fn with_bars<'f>(&self, faces: &[&'f Face]) -> Vec<&'f Face> {
         let least = LEAST_FOR_BARS * self.size.0.min(self.size.1);
         let size = |face: &Face| {

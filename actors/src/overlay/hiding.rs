@@ -1,4 +1,5 @@
-//! What of a frame has to stay hidden: faces, what may be one, and where one was or is expected. When in doubt, more.
+//! Regions of a frame that must stay hidden: faces, doubtful detections, and places where a face was or is expected.
+//! When in doubt, more is hidden.
 
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::stream_time::StreamTime;
 /// What is hidden in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Hidden {
-    /// All of it: nobody knows where its faces are.
+    /// The whole frame: the positions of its faces are unknown.
     Frame,
-    /// These boxes, with their margins; they may reach beyond the frame.
+    /// These boxes, including margins; they may extend beyond the frame.
     Boxes(Vec<Rect>),
 }
 
-/// A face of a frame, and what is hidden for it.
+/// A face of a frame, and the region hidden for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FoundFace {
     tracklet: Option<u64>,
@@ -26,7 +27,7 @@ pub(crate) struct FoundFace {
 }
 
 impl Hidden {
-    /// Hides also where a later frame shows faces that this one, which has those `here`, does not know.
+    /// Also hides where the `later` frame shows faces that are not among the faces `here` of this frame.
     pub(crate) fn add_later(&mut self, here: &[FoundFace], later: &[FoundFace]) {
         let Self::Boxes(boxes) = self else {
             return;
@@ -39,10 +40,10 @@ impl Hidden {
     }
 }
 
-/// Hides it.
+/// Hides the regions in the frame.
 ///
 /// # Errors
-/// OpenCV's own.
+/// Returns errors of OpenCV.
 pub(crate) fn hide(frame: &mut FrameMut, hidden: &Hidden, how: Blur) -> opencv::Result<()> {
     match hidden {
         Hidden::Frame => blur_all(frame, how),
@@ -50,15 +51,15 @@ pub(crate) fn hide(frame: &mut FrameMut, hidden: &Hidden, how: Blur) -> opencv::
     }
 }
 
-/// What is added on each side of a box, as a share of it, unless somebody says otherwise.
+/// Default margin on each side of a box, as a fraction of its size.
 pub(crate) const MARGIN: f32 = 0.3;
-/// How long a place stays hidden, unless somebody says otherwise.
+/// Default time for which a place stays hidden.
 pub(crate) const HOLD: Duration = Duration::from_millis(500);
 
-/// What is remembered of a stream.
+/// State of a stream.
 #[derive(Debug)]
 pub(crate) struct Hiding {
-    /// What is added on each side of a box, as a share of it.
+    /// Margin on each side of a box, as a fraction of its size.
     margin: f32,
     /// How long a place stays hidden.
     hold: Duration,
@@ -86,7 +87,7 @@ impl Hiding {
         }
     }
 
-    /// The faces of a frame, those in doubt among them, with their margins.
+    /// Returns the faces of a frame, including doubtful ones, with their margins.
     pub(crate) fn found(&self, faces: &Faces) -> Vec<FoundFace> {
         let all = faces.faces.iter().chain(&faces.doubtful);
         all.map(|face| FoundFace {
@@ -100,7 +101,7 @@ impl Hiding {
         rect.scaled(1.0 + 2.0 * self.margin)
     }
 
-    /// What is hidden in the next frame of the stream.
+    /// Returns what is hidden in the next frame of the stream.
     pub(crate) fn pass(&mut self, envelope: &Envelope, faces: &Faces) -> Hidden {
         match self.time.pass(envelope) {
             Some(dt) => self.now = self.now.saturating_add(dt),
@@ -115,7 +116,7 @@ impl Hiding {
         let present = |tracklet: Option<u64>| {
             tracklet.is_some() && faces.faces.iter().any(|face| face.tracklet == tracklet)
         };
-        // A face that moves on uncovers where it was; one that vanished, or that nobody follows, does not yet.
+        // A face that moves on uncovers its old place; one that vanished, or that is not tracked, does not yet.
         let (now, hold) = (self.now, self.hold);
         self.seen
             .retain(|seen| !present(seen.tracklet) && now.saturating_sub(seen.at) <= hold);
@@ -162,7 +163,7 @@ mod tests {
         Faces::found(VideoFrame::of(Frame::from_bgr(1, 1, vec![0; 3])), faces)
     }
 
-    /// Left edges of what is hidden, without a margin.
+    /// Returns the left edges of the hidden regions, without a margin.
     fn hidden(hiding: &mut Hiding, ms: i64, segment: u32, faces: &Faces) -> Vec<f32> {
         let capture = Capture {
             segment,
@@ -205,7 +206,7 @@ mod tests {
             ..frame(vec![face(None, 1.0)])
         };
         assert_eq!(hidden(&mut state, 0, 0, &faces), [1.0, 20.0, 40.0]);
-        // What a tracker expects is its to say; the others stay.
+        // Where lost faces are expected is up to the tracker; the others stay.
         assert_eq!(hidden(&mut state, 50, 0, &frame(vec![])), [1.0, 20.0]);
     }
 

@@ -1,24 +1,24 @@
-//! What changes from frame to frame: tracks that begin, labels that change. By stream, and forgotten with it.
+//! Changes from frame to frame: tracks that begin, labels that change. Kept by stream, and forgotten when it ends.
 
 use std::collections::{BTreeMap, HashMap};
 
 use fermata_vision::{Expression, Face};
 use serde::Serialize;
 
-/// Tracks of a stream that are remembered; of more, the oldest are forgotten.
+/// Maximum number of tracks remembered for a stream; beyond it the oldest are forgotten.
 const MOST_TRACKS: usize = 1024;
 
-/// Something that has changed about a face.
+/// A change of a face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(super) enum Change {
-    /// A track is there for the first time.
+    /// A track appears for the first time.
     TrackBegan {
         track: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         label: Option<Expression>,
     },
-    /// A track has another label than before; `from` is not there where it had none.
+    /// A track has a different label than before; `from` is absent if it had none.
     LabelChanged {
         track: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,14 +35,14 @@ impl Change {
     }
 }
 
-/// What is known of each track, by stream.
+/// Latest label of each track, by stream.
 #[derive(Default)]
 pub(super) struct Changes {
     streams: HashMap<u32, BTreeMap<u64, Option<Expression>>>,
 }
 
 impl Changes {
-    /// What is new in the next frame of a stream. A face without a track is nobody's; a label that is not known changes
+    /// Returns the changes in the next frame of a stream. Faces without a track are ignored; an unknown label changes
     /// nothing.
     pub(super) fn of(&mut self, stream: u32, faces: &[Face]) -> Vec<Change> {
         let tracks = self.streams.entry(stream).or_default();
@@ -69,7 +69,7 @@ impl Changes {
         changes
     }
 
-    /// The stream has ended.
+    /// Forgets a stream that has ended.
     pub(super) fn forget(&mut self, stream: u32) {
         self.streams.remove(&stream);
     }
@@ -116,7 +116,7 @@ mod tests {
             changes.of(0, &[face(Some(1), Some(Sad))]),
             [changed(Some(Happy), Sad)]
         );
-        // Another stream's track of the same number is another face.
+        // Another stream's track of the same number is a different face.
         assert_eq!(changes.of(1, &[face(Some(1), None)]).len(), 1);
         changes.forget(0);
         assert_eq!(changes.of(0, &[face(Some(1), None)]), [began]);

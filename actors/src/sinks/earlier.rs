@@ -1,6 +1,6 @@
-//! What is kept of a file of rows or lines whose writer was killed: all those of frames of which the machines that they
-//! came from know that they were settled. The others come again. Owns which bytes those are, and under which name the
-//! file goes on.
+//! Resumption of a file of rows or lines whose writer was killed: rows are kept if the machines that sent their frames
+//! know that these were settled; the other frames are sent again. Owns which bytes are kept, and under which name the
+//! file continues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,44 +15,44 @@ use serde::Deserialize;
 const STREAM: usize = 0;
 const SEQUENCE: usize = 2;
 
-/// How a file holds what is told of frames.
+/// Format of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form<'a> {
     /// A table with these columns.
     Table(&'a [&'a str]),
-    /// JSON, an object for each line.
+    /// JSON, one object per line.
     Lines,
 }
 
-/// What an earlier writer left.
+/// Contents left by an earlier writer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Earlier {
-    /// Rows that stay.
+    /// Number of rows that are kept.
     rows: u64,
-    /// By stream, the last sequence of these.
+    /// Last sequence number of the kept rows, by stream.
     last: BTreeMap<String, u64>,
-    /// The bytes of those that do not, in order.
+    /// Byte ranges of the rows that are not kept, in order.
     cuts: Vec<Range<u64>>,
 }
 
-/// An unfinished file that goes on.
+/// An unfinished file that is continued.
 pub(crate) struct GoesOn {
     pub(crate) file: RecordFile,
-    /// Rows or lines that are in it.
+    /// Number of rows or lines in it.
     pub(crate) rows: u64,
 }
 
-/// Which frame a line is of.
+/// The frame that a line belongs to.
 #[derive(Deserialize)]
 struct Line {
     stream: String,
     sequence: u64,
 }
 
-/// Goes on with the unfinished file of an earlier life of this part, if there is one.
+/// Reopens the unfinished file of an earlier life of this part, if there is one.
 ///
 /// # Errors
-/// It cannot be read or written.
+/// Fails if it cannot be read or written.
 pub(crate) fn go_on(
     path: &Path,
     life: &Life,
@@ -66,7 +66,7 @@ pub(crate) fn go_on(
         let below = life.settled.get(stream).copied().unwrap_or_default();
         if last.saturating_add(1) < below {
             tracing::warn!(
-                "`{}` ends at frame {last} of stream {stream}, of which everything below {below} had been settled: what is between was not written there, or lost with the machine's power",
+                "`{}` ends at frame {last} of stream {stream}, although everything below {below} had been settled: the frames in between were not written to it, or were lost in a power failure",
                 part.display()
             );
         }
@@ -76,11 +76,11 @@ pub(crate) fn go_on(
     Ok(Some(GoesOn { file, rows }))
 }
 
-/// Takes a file that an earlier life finished for unfinished again, if what comes now belongs behind it. True if it is
-/// such a one.
+/// Turns a file that an earlier life finished back into an unfinished one if what arrives now belongs after it. Returns
+/// whether it did.
 ///
 /// # Errors
-/// It cannot be read or renamed.
+/// Fails if the file cannot be read or renamed.
 pub(crate) fn take_up(path: &Path, life: &Life, form: Form<'_>) -> Result<bool, ActorError> {
     let part = part_path(path);
     let is_finished = !part.exists() && life.wrote(path).unwrap_or(true);
@@ -91,10 +91,10 @@ pub(crate) fn take_up(path: &Path, life: &Life, form: Form<'_>) -> Result<bool, 
     Ok(true)
 }
 
-/// Cuts rows that come again out of segments that an earlier life finished, which are given from the first to the last.
+/// Cuts rows that will arrive again out of segments that an earlier life finished, given from first to last.
 ///
 /// # Errors
-/// One cannot be read or written.
+/// Fails if a segment cannot be read or written.
 pub(crate) fn cut_segments(
     segments: &[impl AsRef<Path>],
     life: &Life,
@@ -102,14 +102,14 @@ pub(crate) fn cut_segments(
 ) -> Result<(), ActorError> {
     let mut open: BTreeSet<&String> = life.settled.keys().collect();
     for path in segments.iter().rev().map(AsRef::as_ref) {
-        // Segments of other runs are nobody's to cut.
+        // Segments of other runs must not be cut.
         if open.is_empty() || life.wrote(path) != Some(true) {
             return Ok(());
         }
         let Some(earlier) = found(path, life, form)? else {
             continue;
         };
-        // Before a row that stays, all of its stream do.
+        // Before a row that is kept, all rows of its stream are kept.
         open.retain(|stream| !earlier.last.contains_key(*stream));
         if !earlier.cuts.is_empty() {
             fs::rename(path, part_path(path)).map_err(|error| stuck(path, &error))?;
@@ -126,19 +126,19 @@ fn found(path: &Path, life: &Life, form: Form<'_>) -> Result<Option<Earlier>, Ac
 
 fn stuck(path: &Path, error: &io::Error) -> ActorError {
     format!(
-        "cannot go on with `{}`: {error}; move it away to begin anew",
+        "cannot continue `{}`: {error}; move it away to start a new one",
         path.display()
     )
     .into()
 }
 
 impl Earlier {
-    /// Goes through a file; `settled` tells of each stream below which sequence everything was settled. None if there
-    /// is no file to go on with: none at all, another one, or one with rows of streams of which nobody knows how far
-    /// they were settled, whose sequences begin anew.
+    /// Scans a file; `settled` has for each stream the sequence number below which everything was settled. Returns
+    /// `None` if there is no file to continue: none at all, an unrelated one, or one with rows of streams of which it
+    /// is not known how far they were settled, and whose sequence numbers start over.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Fails if the file cannot be read.
     fn of(
         path: &Path,
         settled: &BTreeMap<String, u64>,
@@ -182,9 +182,9 @@ impl Earlier {
             match reader.read_record(&mut record) {
                 Ok(true) => {}
                 Ok(false) => return Ok(Some(earlier)),
-                // What a killed writer tore is no text.
+                // The torn row of a killed writer may not be valid text.
                 Err(error) if whole.is_torn_at(reader.position().byte()) => {
-                    tracing::debug!("the last row was torn: {error}");
+                    tracing::debug!("the last row is incomplete: {error}");
                     earlier.cut(begin..whole.length);
                     return Ok(Some(earlier));
                 }
@@ -233,7 +233,7 @@ impl Earlier {
         }
     }
 
-    /// A row of a frame. False if nobody knows how far its stream was settled.
+    /// Adds a row of a frame. Returns false if it is not known how far its stream was settled.
     fn add(
         &mut self,
         stream: &str,
@@ -264,11 +264,11 @@ impl Earlier {
     }
 }
 
-/// How a file ends.
+/// Length of a file and how it ends.
 #[derive(Clone, Copy)]
 struct Whole {
     length: u64,
-    /// Within a row.
+    /// Whether it ends within a row.
     is_torn: bool,
 }
 
@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    /// What stays of a table with these rows.
+    /// Returns what is kept of a table with these rows.
     fn kept(rows: &str, settled: &[(&str, u64)]) -> Option<(u64, String)> {
         let folder = tempfile::tempdir().unwrap();
         let part = folder.path().join("faces.csv.part");
@@ -410,7 +410,7 @@ mod tests {
             .map(|path| fs::read_to_string(path).unwrap());
         let expected = ["door,0,0,0\nyard,0,0,0\n", "door,0,1,0\n", ""];
         assert_eq!(left, expected.map(|rows| format!("{header}\n{rows}")));
-        // Another run's are left alone.
+        // Another run's segments are left alone.
         let since = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
         let later = Life {
             since: Some(since),

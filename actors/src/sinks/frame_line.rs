@@ -1,4 +1,4 @@
-//! What is known of a frame, as one JSON object: what `write_jsonl` writes and `send_webhook` sends.
+//! A frame and its faces as one JSON object, which `write_jsonl` writes and `send_webhook` sends.
 
 use std::collections::BTreeMap;
 
@@ -17,23 +17,23 @@ pub(super) struct FrameLine<'a> {
     sequence: u64,
     /// Milliseconds with 3 decimals.
     pts_ms: f64,
-    /// From capture to here; not there where it means nothing.
+    /// Latency from capture to here; absent where it is meaningless.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<f64>,
-    /// Whether the detector looked at this frame.
+    /// Whether the detector ran on this frame.
     detected: bool,
-    /// What has changed, where that is told.
+    /// Changes, if they are reported.
     #[serde(skip_serializing_if = "<[Change]>::is_empty")]
     changes: &'a [Change],
     faces: Vec<FaceLine>,
 }
 
-/// A face; what is not known is not there.
+/// A face; unknown values are absent.
 #[derive(Debug, Serialize)]
 struct FaceLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     track: Option<u64>,
-    /// Left, top, width and height, pixels with 2 decimals.
+    /// Left, top, width and height, in pixels with 2 decimals.
     r#box: [f64; 4],
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
@@ -41,7 +41,7 @@ struct FaceLine {
     raw_label: Option<Expression>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<Expression>,
-    /// Smoothed, or as the classifier gave them where nothing smooths; 6 decimals.
+    /// Smoothed, or the classifier's own if nothing smooths them; 6 decimals.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     probabilities: BTreeMap<&'static str, f64>,
 }
@@ -77,7 +77,7 @@ impl From<&Face> for FaceLine {
 }
 
 impl<'a> FrameLine<'a> {
-    /// The line of a frame.
+    /// Creates the line of a frame.
     pub(super) fn new(
         envelope: &'a Envelope,
         faces: &Faces,

@@ -1,10 +1,10 @@
-//! libx264, opened so that frames do not stay in it for long. Owns its settings and when they change; what becomes of
-//! its packets is the caller's.
+//! libx264, configured so that frames do not stay in it for long. Owns its settings and when they change; packets are
+//! left to the caller.
 //!
-//! An encoder that looks at the frames to come makes smaller files, but what it looks at is lost with the process. So
-//! it may look ahead by [`MOST_DELAY`]; where frames come slowly it looks at none. There are no B-frames: streams that
-//! speed up or slow down change the encoder on the way, which both kinds allow only without them, since they share the
-//! headers.
+//! An encoder that looks ahead makes smaller files, but loses the frames that it holds when the process is killed. So
+//! it may look ahead by [`MOST_DELAY`]; if frames arrive slowly, it does not look ahead at all. There are no B-frames:
+//! when a stream's frame rate changes, the encoder is replaced, and both encoders can share the file's headers only
+//! without B-frames.
 
 use std::collections::VecDeque;
 
@@ -16,28 +16,28 @@ use crate::libav;
 /// Name of the encoder in libav.
 pub(crate) const H264_ENCODER: &str = "libx264";
 
-/// Times are in 1/90000 s: a millisecond and the frames of all usual rates are whole numbers of it, and 32 bits hold
-/// hours.
+/// Time base of 1/90000 s: a millisecond and the frame intervals of all common rates are multiples of it, and 32 bits
+/// hold hours.
 pub(crate) const TIME_BASE: Rational = Rational(1, TICKS_PER_SECOND as i32);
 
 /// See [`TIME_BASE`].
 pub(crate) const TICKS_PER_SECOND: i64 = 90_000;
 
-/// How long a frame may stay in the encoder, in ticks.
+/// Maximum time that a frame may stay in the encoder, in ticks.
 const MOST_DELAY: i64 = TICKS_PER_SECOND * 2 / 5;
-/// From this delay on, because frames suddenly come slowly, it is emptied.
+/// Delay from which the encoder is flushed because frames suddenly arrive slowly, in ticks.
 const TOO_LONG: i64 = TICKS_PER_SECOND * 3 / 5;
-/// Fewer frames than this are not worth looking at.
+/// Minimum lookahead in frames; less is not worth it.
 const LEAST_LOOKAHEAD: i64 = 4;
-/// Distances of which the mean says how fast frames come.
+/// Number of recent intervals averaged to estimate the frame rate.
 const RECENT: usize = 8;
 
-/// How to encode.
+/// Encoding settings.
 #[derive(Clone, Copy)]
 pub(crate) struct Quality {
     pub(crate) crf: u8,
     pub(crate) preset: &'static str,
-    /// Frames that the preset would look ahead.
+    /// Lookahead of the preset, in frames.
     pub(crate) lookahead: u8,
     pub(crate) threads: usize,
 }
@@ -47,7 +47,7 @@ pub(crate) struct H264 {
     encoder: encoder::video::Encoder,
     quality: Quality,
     size: (u32, u32),
-    /// Of the first frames, in ticks; the level in the headers follows from it.
+    /// Interval of the first frames, in ticks; the level in the headers depends on it.
     distance: i64,
     lookahead: i64,
     recent: VecDeque<i64>,
@@ -56,7 +56,7 @@ pub(crate) struct H264 {
 }
 
 impl H264 {
-    /// Opens it for pictures of a size, of which the second one comes `distance` ticks after the first.
+    /// Opens an encoder for pictures of a size, of which the second comes `distance` ticks after the first.
     pub(crate) fn open(size: (u32, u32), distance: i64, quality: Quality) -> Result<Self, Error> {
         let lookahead = lookahead(distance, &quality);
         Ok(Self {
@@ -70,13 +70,13 @@ impl H264 {
         })
     }
 
-    /// For the parameters of the stream.
+    /// Returns the encoder, for the parameters of the stream.
     pub(crate) fn encoder(&self) -> &encoder::video::Encoder {
         &self.encoder
     }
 
-    /// Encodes a picture that is shown for `duration` ticks from its time on, and hands out what packets there are,
-    /// with their durations.
+    /// Encodes a picture that is shown for `duration` ticks from its time on, and passes available packets, with their
+    /// durations, to `packet`.
     pub(crate) fn encode<E: From<Error>>(
         &mut self,
         picture: &frame::Video,
@@ -106,7 +106,7 @@ impl H264 {
         Ok(())
     }
 
-    /// Hands out all that is in the encoder; nothing can be encoded any more.
+    /// Flushes the encoder; nothing more can be encoded.
     pub(crate) fn end<E: From<Error>>(
         &mut self,
         mut packet: impl FnMut(Packet) -> Result<(), E>,
@@ -115,7 +115,7 @@ impl H264 {
         self.take_packets(&mut packet)
     }
 
-    /// Empties the encoder and goes on with one that fits how fast frames come now. The next frame is a key frame.
+    /// Flushes the encoder and replaces it by one that suits the current frame rate. The next frame is a key frame.
     fn begin_anew<E: From<Error>>(
         &mut self,
         mean: i64,
@@ -139,7 +139,7 @@ impl H264 {
                 Err(error) if libav::wants_input(error) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            // libx264 does not hand durations on. Without B-frames packets come in the order of frames.
+            // libx264 does not pass durations on. Without B-frames, packets come in the order of frames.
             if let Some((start, end)) = self.inside.pop_front() {
                 packet.set_duration(end.saturating_sub(start));
             }
@@ -148,9 +148,9 @@ impl H264 {
     }
 }
 
-/// How many frames at such a distance may be looked at, none if that would be few.
+/// Returns the lookahead in frames at this interval, 0 if it would be too short.
 fn lookahead(distance: i64, quality: &Quality) -> i64 {
-    // Frames that several threads work on are delayed too.
+    // Frames that other threads work on are delayed too.
     let others = i64::try_from(quality.threads).unwrap_or(i64::MAX) - 1;
     let most = MOST_DELAY / distance.max(1) - others;
     match most.min(quality.lookahead.into()) {
@@ -175,7 +175,7 @@ fn open(
     video.set_height(height);
     video.set_format(Pixel::YUV420P);
     video.set_time_base(TIME_BASE);
-    // Only for the level that the file states: it would be that of 90,000 frames per second otherwise.
+    // Only for the level that the file states: otherwise it would be that of 90,000 frames per second.
     let distance = i32::try_from(distance).unwrap_or(i32::MAX);
     video.set_frame_rate(Some(Rational(TICKS_PER_SECOND as i32, distance.max(90))));
     video.set_colorspace(color::Space::BT709);
@@ -186,7 +186,7 @@ fn open(
     options.set("crf", &quality.crf.to_string());
     options.set("preset", quality.preset);
     options.set("bf", "0");
-    // Without a look ahead there is no tree of macroblocks, and threads share a frame instead of taking one each.
+    // Without lookahead there is no macroblock tree, and threads share a frame instead of taking one each.
     let delay = match lookahead {
         0 => "rc-lookahead=0:sync-lookahead=0:mbtree=0:sliced-threads=1".to_owned(),
         frames => format!("rc-lookahead={frames}:sync-lookahead=0"),

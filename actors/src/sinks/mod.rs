@@ -1,4 +1,4 @@
-//! Actors at the end of a graph: video files, CSV and JSON lines, pictures, messages, windows.
+//! Sink actors: video files, CSV and JSON lines, pictures, webhooks, windows.
 
 mod changes;
 mod earlier;

@@ -1,10 +1,10 @@
-//! Encodes frames as H.264 into a fragmented MP4 file, of which all but the end is on the disk at any moment. Which
-//! times the frames get and when the file gets its name is the caller's.
+//! Encodes frames as H.264 into a fragmented MP4 file, of which all but the end is on disk at any moment. The caller
+//! chooses the times of frames and renames the file.
 //!
-//! A fragment is a piece of the file that can be played without what follows. It is written when it holds [`FRAGMENT`]
-//! of the video, so that a process that is killed loses less than a second: the open fragment, and what
-//! [`h264`](super::h264) looks ahead. Finishing does not move what has been written: the muxer's index of all fragments
-//! comes at the end of the file, and ours has its room at the beginning ([`mp4_index`](super::mp4_index)).
+//! A fragment is a piece of the file that can be played without what follows. It is written when it contains
+//! [`FRAGMENT`] of the video, so that a killed process loses less than a second: the open fragment, and the lookahead
+//! of [`h264`](super::h264). Finishing does not move written data: the muxer's index of all fragments is at the end of
+//! the file, and space for ours is reserved at the beginning ([`mp4_index`](super::mp4_index)).
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ use crate::libav::{self, Converter, Target};
 use crate::sinks::h264::{H264, H264_ENCODER, Quality, TICKS_PER_SECOND, TIME_BASE};
 use crate::sinks::mp4_index::{self, Mp4Index, Track};
 
-/// Ticks after which a fragment is written.
+/// Duration in ticks after which a fragment is written.
 const FRAGMENT: i64 = TICKS_PER_SECOND / 2;
 
-/// The longest time between two frames, in ticks: 32 bits with a sign hold 6.6 hours. A longer one is shortened to it.
+/// Longest interval between two frames, in ticks: 32 bits with a sign hold 6.6 hours. A longer one is shortened to it.
 const MOST_DISTANCE: i64 = 6 * 3600 * TICKS_PER_SECOND;
 
-/// What was tried, and libav's reason why it did not work.
+/// The operation that failed, and libav's reason.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EncodeError {
     #[error("{doing}: {error}")]
@@ -45,20 +45,20 @@ fn failed(doing: &'static str) -> impl Fn(Error) -> EncodeError {
     move |error| EncodeError::Libav { doing, error }
 }
 
-/// See the file's head.
+/// H.264 encoder and MP4 muxer of one file.
 pub(crate) struct Mp4Encoder {
     h264: H264,
     muxer: Muxer,
     converter: Converter,
-    /// The last frame's time in ticks.
+    /// Time of the last frame, in ticks.
     last: Option<i64>,
-    /// By how much distances have been shortened, in ticks.
+    /// Total by which intervals have been shortened, in ticks.
     shortened: i64,
     is_ended: bool,
 }
 
 impl Mp4Encoder {
-    /// Begins a file for frames like `first`, of which the next one comes after `distance_us`.
+    /// Begins a file for frames like `first`, with the next one `distance_us` later.
     pub(crate) fn open(
         path: &Path,
         first: &Frame,
@@ -103,7 +103,7 @@ impl Mp4Encoder {
             .encode(yuv, duration, |packet| muxer.write(packet))
     }
 
-    /// Hands all frames to the system; no more can be written.
+    /// Hands all frames to the operating system; no more can be written.
     pub(crate) fn end(&mut self) -> Result<(), EncodeError> {
         if std::mem::replace(&mut self.is_ended, true) {
             return Ok(());
@@ -113,30 +113,30 @@ impl Mp4Encoder {
         self.muxer.end_fragment()
     }
 
-    /// Writes what the encoder holds back, and the index. The file is whole afterwards.
+    /// Writes the frames that the encoder holds back, and the index. The file is complete afterwards.
     pub(crate) fn finish(&mut self) -> Result<(), EncodeError> {
         self.end()?;
         self.muxer.finish().map_err(failed("writing the index"))
     }
 
-    /// Frames that have been handed to the system: they survive this process.
+    /// Returns the number of frames that have been handed to the operating system: they survive this process.
     pub(crate) fn flushed(&self) -> u64 {
         self.muxer.flushed
     }
 
-    /// By how much the times of frames have been brought together, microseconds: a gap longer than the file can hold is
-    /// shortened.
+    /// Returns the total by which frame times have been brought forward, in microseconds: a gap longer than the file
+    /// can hold is shortened.
     pub(crate) fn shortened_us(&self) -> i64 {
         let us = i128::from(self.shortened) * 1_000_000 / i128::from(TICKS_PER_SECOND);
         i64::try_from(us).unwrap_or(i64::MAX)
     }
 
-    /// Bytes of packets until now.
+    /// Returns the number of packet bytes so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.muxer.bytes
     }
 
-    /// A frame's time in ticks, always after the last one's.
+    /// Returns a frame's time in ticks, always after that of the last one.
     fn time_of(&mut self, pts_us: i64) -> i64 {
         let wanted = ticks(pts_us).saturating_sub(self.shortened);
         let time = match self.last {
@@ -153,17 +153,17 @@ impl Mp4Encoder {
 struct Muxer {
     output: Output,
     time_base: Rational,
-    /// Where the open fragment begins, in ticks.
+    /// Start of the open fragment, in ticks.
     begun: Option<i64>,
     written: u64,
     flushed: u64,
     bytes: u64,
     index: Mp4Index,
-    /// Byte at which the index's room begins.
+    /// Byte offset of the space reserved for the index.
     room: u64,
-    /// What the muxer adds to times, so that the file begins at 0, in units of the track.
+    /// Offset that the muxer adds to times, so that the file begins at 0, in units of the track.
     shift: Option<i64>,
-    /// When the last picture is no longer shown, in units of the track.
+    /// Time at which the last picture ends, in units of the track.
     until: i64,
 }
 
@@ -183,7 +183,7 @@ impl Muxer {
         output
             .write_header_with(options)
             .map_err(failed("writing the header"))?;
-        // The muxer may choose another one.
+        // The muxer may choose a different one.
         let time_base = output
             .stream(0)
             .map_or(TIME_BASE, |stream| stream.time_base());
@@ -206,7 +206,7 @@ impl Muxer {
     fn write(&mut self, mut packet: Packet) -> Result<(), EncodeError> {
         let start = packet.dts().unwrap_or_default();
         let end = start.saturating_add(packet.duration());
-        // The index knows fragments that begin with a picture that needs no other.
+        // The index contains only fragments that begin with a key frame.
         if packet.is_key() {
             self.end_fragment()?;
         }
@@ -258,26 +258,26 @@ impl Muxer {
     }
 }
 
-/// Microseconds in ticks.
+/// Converts microseconds to ticks.
 fn ticks(us: i64) -> i64 {
     let ticks = (i128::from(us) * i128::from(TICKS_PER_SECOND) + 500_000).div_euclid(1_000_000);
     i64::try_from(ticks).unwrap_or(i64::MAX)
 }
 
-/// The largest even width and height, and two where there is one.
+/// Returns the largest even width and height, and 2 instead of 1.
 fn even_size(frame: &Frame) -> (usize, usize) {
     let even = |side: usize| (side & !1).max(2);
     (even(frame.width()), even(frame.height()))
 }
 
-/// The frame without its last column or row where their number is odd; the only one stands twice.
+/// Copies the frame without its last column or row if their number is odd; a single one is duplicated.
 fn even_part(frame: &Frame) -> frame::Video {
     let (width, height) = even_size(frame);
     let mut picture = frame::Video::new(Pixel::BGR24, width as u32, height as u32);
     let stride = picture.stride(0);
     let given = frame.width() * CHANNELS;
     let targets = picture.data_mut(0).chunks_mut(stride).take(height);
-    // As often as there are rows to fill.
+    // Repeated until all rows are filled.
     let rows = frame.bgr().chunks_exact(given).cycle();
     for (target, row) in targets.zip(rows) {
         for part in target[..width * CHANNELS].chunks_mut(given) {

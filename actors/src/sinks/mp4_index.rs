@@ -1,54 +1,53 @@
-//! The index at the beginning of a fragmented MP4 file: a `sidx` box (ISO/IEC 14496-12, 8.16.3). By it a player finds
-//! any moment without having read what is before it, which is what players do without: few of them look for the muxer's
-//! own index at the end.
+//! Index at the beginning of a fragmented MP4 file: a `sidx` box (ISO/IEC 14496-12, 8.16.3). It lets a player seek
+//! without reading everything before the target; few players look for the muxer's own index at the end.
 //!
-//! Its room is written with the file's head, as a `free` box, and filled when the file is finished. Where there are
-//! more places than it holds, every second one is left out, and again: a player reads a little more then.
+//! Space for it is reserved after the file's header, as a `free` box, and filled when the file is finished. If there
+//! are more entries than fit, every second one is dropped, repeatedly: a player then reads a little more.
 
-/// Bytes of the room.
+/// Size of the reserved space, in bytes.
 pub(crate) const ROOM: usize = 4096;
 
-/// Bytes of a box's size and name.
+/// Size of a box's length and type, in bytes.
 const BOX: usize = 8;
-/// Bytes of the index before its entries.
+/// Size of the index before its entries, in bytes.
 const HEAD: usize = 40;
-/// Bytes of an entry.
+/// Size of an entry, in bytes.
 const ENTRY: usize = 12;
-/// Entries that have room, beside the box that fills the rest.
+/// Maximum number of entries, leaving space for the box that fills the rest.
 const MOST: usize = (ROOM - BOX - HEAD) / ENTRY;
 
-/// Each part begins with a picture that needs no other, after which all that is shown later follows.
+/// Entry flags: the fragment begins with a key frame, and everything shown later follows it.
 const STARTS_WITH_KEY: u32 = 0x9000_0000;
 
-/// Where a fragment begins that can be shown without those before it.
+/// The beginning of a fragment that can be shown without those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    /// Byte of the file.
+    /// Byte offset in the file.
     byte: u64,
-    /// Its first picture's time, in units of the track.
+    /// Time of its first picture, in units of the track.
     pts: i64,
 }
 
-/// Collects the places.
+/// Collects the index entries.
 #[derive(Debug)]
 pub(crate) struct Mp4Index {
     places: Vec<Place>,
-    /// One of so many is kept.
+    /// One of this many places is kept.
     step: usize,
-    /// Places so far.
+    /// Number of places so far.
     seen: usize,
 }
 
-/// What else an index says.
+/// Other contents of the index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Track {
-    /// Byte at which the index's room begins.
+    /// Byte offset of the reserved space.
     pub(crate) room: u64,
-    /// Units of time in a second.
+    /// Units of time per second.
     pub(crate) units_per_s: u32,
-    /// Byte behind the last fragment.
+    /// Byte offset after the last fragment.
     pub(crate) end: u64,
-    /// When the last picture is no longer shown.
+    /// Time at which the last picture ends.
     pub(crate) until: i64,
 }
 
@@ -61,7 +60,7 @@ impl Mp4Index {
         }
     }
 
-    /// The next fragment begins here.
+    /// Adds the beginning of the next fragment.
     pub(crate) fn add(&mut self, byte: u64, pts: i64) {
         if self.seen.is_multiple_of(self.step) {
             if self.places.len() == MOST {
@@ -79,12 +78,12 @@ impl Mp4Index {
         self.seen += 1;
     }
 
-    /// What fills the room; none where there is nothing to say, or numbers are too large for it.
+    /// Returns the contents of the reserved space; `None` if there are no entries, or if numbers are too large for it.
     pub(crate) fn to_bytes(&self, track: Track) -> Option<Vec<u8>> {
         let first = *self.places.first()?;
         let size = HEAD + ENTRY * self.places.len();
         let mut bytes = boxed(size, b"sidx");
-        // Version 1: times and places have 64 bits.
+        // Version 1: times and offsets have 64 bits.
         bytes.extend(0x0100_0000_u32.to_be_bytes());
         // The only track.
         bytes.extend(1_u32.to_be_bytes());
@@ -99,7 +98,7 @@ impl Mp4Index {
         };
         let nexts = self.places.iter().skip(1).chain([&end]);
         for (place, next) in self.places.iter().zip(nexts) {
-            // The highest bit would say that there is another index.
+            // The highest bit would mark a reference to another index.
             let length = i32::try_from(next.byte.checked_sub(place.byte)?).ok()?;
             let lasts = u32::try_from(next.pts.checked_sub(place.pts)?).ok()?;
             bytes.extend(length.to_be_bytes());
@@ -112,14 +111,14 @@ impl Mp4Index {
     }
 }
 
-/// The room before it is filled.
+/// Returns the contents of the reserved space before it is filled.
 pub(crate) fn empty() -> Vec<u8> {
     let mut bytes = boxed(ROOM, b"free");
     bytes.resize(ROOM, 0);
     bytes
 }
 
-/// The beginning of a box.
+/// Returns the header of a box.
 fn boxed(size: usize, name: &[u8; 4]) -> Vec<u8> {
     [(size as u32).to_be_bytes(), *name].concat()
 }
@@ -149,7 +148,7 @@ mod tests {
         assert_eq!((&bytes[4..8], size), (&b"sidx"[..], HEAD + 2 * ENTRY));
         assert_eq!(&bytes[size + 4..size + BOX], b"free");
         assert_eq!(number(size) as usize, ROOM - size);
-        // Version 1, track, units, time 0, where the first one is behind this box, and how many.
+        // Version 1, track, units, time 0, offset of the first fragment after this box, and number of entries.
         let head: Vec<u32> = (BOX..HEAD).step_by(4).map(number).collect();
         let behind = 5096 - 1000 - size as u32;
         assert_eq!(head, [0x0100_0000, 1, 90_000, 0, 0, 0, behind, 2]);

@@ -1,5 +1,5 @@
-//! Which files a sink writes one after another: when one is full, what the next is called, and how many of them stay.
-//! Pure but for the removal of old ones. Where one file holds all, there is a second one only after a failure.
+//! The sequence of files that a sink writes: when one is full, what the next is called, and how many are kept. Pure
+//! except for the removal of old ones. Without a limit there is one file, and a second one only after a failure.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -19,9 +19,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// When a file is full and the next one begins: after a time of the stream (`10m`) or at a size (`500MiB`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentLimit {
-    /// So long, by the stream's own time stamps.
+    /// This duration, by the stream's own time stamps.
     Time(Duration),
-    /// So many bytes, and what the frame adds that reaches them.
+    /// This number of bytes; the frame that reaches it is still included.
     Size(u64),
 }
 
@@ -72,26 +72,26 @@ impl JsonSchema for SegmentLimit {
     }
 }
 
-/// What a sink's settings say of its segments.
+/// Checks the segment settings of a sink.
 pub(crate) fn check(limit: Option<SegmentLimit>, keep: Option<u32>) -> Result<(), ActorError> {
     match (limit, keep) {
-        (None, Some(_)) => Err("keep says how many segments stay: add `segment: 10m`".into()),
+        (None, Some(_)) => Err("keep limits the number of segments, but there is no `segment`: add one, such as `segment: 10m`".into()),
         (_, Some(0)) => Err("keep is 0, but must be at least 1".into()),
         _ => Ok(()),
     }
 }
 
-/// See the file's head.
+/// Names, limits and removal of a sink's segments.
 pub(crate) struct Segments {
     path: PathBuf,
     limit: Option<SegmentLimit>,
     keep: Option<u32>,
-    /// The life of a part that was killed before.
+    /// Life of this part of a site, if an earlier one was killed.
     life: Option<Arc<Life>>,
-    /// The number of the last file that stays, and of the next one.
+    /// Number of the last file that was kept, and of the next one.
     number: u32,
     next: u32,
-    /// Those that are complete and may be removed one day.
+    /// Complete segments, which may be removed later.
     complete: VecDeque<(PathBuf, FileBook)>,
 }
 
@@ -108,31 +108,31 @@ impl Segments {
         }
     }
 
-    /// Those of a sink, whose earlier life may have left some.
+    /// Takes into account that an earlier life of the part may have left files.
     pub(crate) fn going_on(self, setup: &Setup) -> Self {
         let life = setup.service::<Life>().filter(|life| life.number > 1);
         Self { life, ..self }
     }
 
-    /// The life of a part that was killed before, if this is one.
+    /// Returns the life of this part of a site, if an earlier one was killed.
     pub(crate) fn life(&self) -> Option<Arc<Life>> {
         self.life.clone()
     }
 
-    /// Those that are there under their names, from the first on.
+    /// Returns the finished segments, from the first on.
     pub(crate) fn finished(&self) -> Vec<PathBuf> {
         let numbered = (1..u32::MAX).map(|number| self.numbered(number));
         numbered.take_while(|path| path.exists()).collect()
     }
 
-    /// Whether there is more than one file.
+    /// Returns whether there may be more than one file.
     pub(crate) fn are_many(&self) -> bool {
         self.limit.is_some()
     }
 
-    /// Where the next file goes: the first of `NAME.0001.EXTENSION` and so on that is neither there nor being written,
-    /// since it may be one that the run reads, or another stream's; where one holds all, the first is the path itself,
-    /// unless an earlier life of this part has finished that one.
+    /// Returns the path of the next file: the first of `NAME.0001.EXTENSION` and so on that neither exists nor is being
+    /// written, since it may be a file that the run reads, or another stream's. Without a limit, the first file is the
+    /// path itself, unless an earlier life of this part has finished that one.
     pub(crate) fn next(&mut self) -> PathBuf {
         self.next = self.number.saturating_add(1);
         if self.limit.is_none() && self.number == 0 {
@@ -148,7 +148,7 @@ impl Segments {
         self.numbered(self.next)
     }
 
-    /// Whether an earlier life has finished the file that holds all, as far as anybody knows.
+    /// Returns whether an earlier life finished the single file, as far as is known.
     fn is_finished(&self) -> bool {
         let wrote = |life: &Arc<Life>| life.wrote(&self.path).unwrap_or(true);
         self.life.as_ref().is_some_and(wrote) && !part_path(&self.path).exists()
@@ -165,12 +165,12 @@ impl Segments {
         self.path.with_file_name(name)
     }
 
-    /// The file that was next stays, under its name or as a part.
+    /// Marks the number of the next file as used, whether the file was renamed or stays a `.part`.
     pub(crate) fn taken(&mut self) {
         self.number = self.next;
     }
 
-    /// Whether a file of so much time and so many bytes takes no more.
+    /// Returns whether a file of this duration and size is full.
     pub(crate) fn is_full(&self, time: Duration, bytes: u64) -> bool {
         match self.limit {
             None => false,
@@ -179,7 +179,7 @@ impl Segments {
         }
     }
 
-    /// A file has got its name: of those that are complete the oldest go, if that is asked for.
+    /// Registers a file that got its final name, and removes the oldest complete ones beyond `keep`.
     pub(crate) fn completed(&mut self, path: PathBuf, book: FileBook) {
         let Some(keep) = self.keep else {
             return;
@@ -227,7 +227,7 @@ mod tests {
         let limit = Some(SegmentLimit::Size(1));
         let mut segments = Segments::new(Path::new("a/b.c.mp4"), limit, None);
         assert_eq!(segments.next(), Path::new("a/b.c.0001.mp4"));
-        // One that did not stay leaves no gap.
+        // A file that was not kept leaves no gap.
         assert_eq!(segments.next(), Path::new("a/b.c.0001.mp4"));
         segments.taken();
         assert_eq!(segments.next(), Path::new("a/b.c.0002.mp4"));

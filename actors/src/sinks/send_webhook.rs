@@ -1,6 +1,6 @@
-//! Tells a server when something about a face changes.
+//! Notifies a server when a face changes.
 //!
-//! `delivery` owns the thread that sends and tries again; `address` where the address comes from and how it is shown.
+//! `delivery` owns the thread that sends and retries; `address` owns where the address comes from and how it is shown.
 
 mod address;
 mod delivery;
@@ -23,39 +23,39 @@ use delivery::{Delivery, Message, Retry};
 
 /// Posts JSON to a server when a track begins or its label changes, or for every frame.
 ///
-/// A body is the line of `write_jsonl` with `changes` in it: `[{"what":"track_began","track":3},
-/// {"what":"label_changed","track":3,"from":"sad","to":"happy"}]`. An answer of 2xx is a delivery. No answer, 408, 429
-/// and 5xx are tried again, after a pause that doubles from `retry.first` to `retry.most` (a `Retry-After` counts if it
-/// is longer, up to `retry.most`); any other answer, also a redirection, is final.
+/// The body is the line of `write_jsonl` with `changes` in it: `[{"what":"track_began","track":3},
+/// {"what":"label_changed","track":3,"from":"sad","to":"happy"}]`. A 2xx response counts as delivered. No response,
+/// 408, 429 and 5xx are retried after a pause that doubles from `retry.first` to `retry.most` (a longer `Retry-After`
+/// is respected, up to `retry.most`); any other response, including a redirect, is final.
 ///
-/// The graph is not held up: messages wait in a queue of `waiting`, and a frame for which there is no room fails, which
-/// is counted in the report. What could not be delivered in the end is counted, and the node fails at the end of the
-/// run with the count. With `hold_up: true` a frame is delivered only when the server has its message: its call
-/// finishes later, at most `waiting` are open, and when the server is slow the graph waits.
+/// The graph is not slowed down: messages wait in a queue of `waiting`, and a frame for which there is no room fails,
+/// which is counted in the report. Undelivered messages are counted, and the node fails at the end of the run with the
+/// count. With `hold_up: true` a frame completes only when the server has its message: its call finishes later, at most
+/// `waiting` are open, and a slow server slows the graph down.
 ///
-/// The address is a secret (it often is the only one): it comes from a file or a variable of the environment, and is
-/// shown without its path and query.
+/// The address is a secret (often the only one): it comes from a file or an environment variable, and is shown without
+/// its path and query.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendWebhookSettings {
-    /// Where the address comes from: `{file: PATH}` or `{env: NAME}`.
+    /// Source of the address: `{file: PATH}` or `{env: NAME}`.
     pub address: Address,
-    /// What is told. Default: changes.
+    /// When a message is sent. Default: changes.
     #[serde(default)]
     pub send: Occasion,
-    /// Messages that may wait, 1 to 10000. Default: 256.
+    /// Maximum number of queued messages, 1 to 10000. Default: 256.
     #[serde(default = "default_waiting")]
     pub waiting: usize,
-    /// A frame waits until the server has its message. Default: false.
+    /// Hold each frame until the server has its message. Default: false.
     #[serde(default)]
     pub hold_up: bool,
-    /// How a message is tried again.
+    /// How a failed message is retried.
     #[serde(default)]
     pub retry: RetrySettings,
-    /// How long the server may take for an answer. Default: 10s.
+    /// Timeout for a response. Default: 10s.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
-    /// How long the end of the run waits for what is still to be delivered. Default: 10s.
+    /// How long the end of the run waits for undelivered messages. Default: 10s.
     #[serde(default = "default_timeout")]
     pub finish_within: HumanDuration,
 }
@@ -71,11 +71,11 @@ pub enum Occasion {
     Frames,
 }
 
-/// How a message is tried again.
+/// How a failed message is retried.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySettings {
-    /// How often it is sent, at most; 1: never again. Default: 6.
+    /// Maximum number of attempts; 1 disables retrying. Default: 6.
     pub times: u32,
     /// The first pause. Default: 500ms.
     pub first: HumanDuration,
@@ -101,7 +101,7 @@ fn default_timeout() -> HumanDuration {
     HumanDuration(Duration::from_secs(10))
 }
 
-/// Messages that may wait.
+/// Upper limit of `waiting`.
 const MOST_WAITING: usize = 10_000;
 
 /// See `SendWebhookSettings`.
@@ -130,7 +130,7 @@ impl Actor for SendWebhook {
             return Err(format!("waiting is {waiting}, but must be 1 to {MOST_WAITING}").into());
         }
         if settings.retry.times == 0 {
-            return Err("retry.times is 0, but a message must be sent once".into());
+            return Err("retry.times is 0, but a message must be sent at least once".into());
         }
         settings.address.read().map(drop)
     }

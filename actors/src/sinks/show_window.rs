@@ -1,4 +1,4 @@
-//! Shows video in a window of an X11 display. A window that its user closes stays closed; the run goes on.
+//! Shows video in a window of an X11 display. A window closed by the user stays closed; the run continues.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::payload::VideoFrame;
 
-/// Shows video in a window; needs an X11 display (also XWayland).
+/// Shows video in a window; requires an X11 display (including XWayland).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShowWindowSettings {
@@ -23,7 +23,7 @@ pub struct ShowWindowSettings {
 /// See `ShowWindowSettings`.
 pub struct ShowWindow {
     frames: Option<SyncSender<Frame>>,
-    /// A window belongs to the thread that made it, so it has one of its own.
+    /// A window is bound to the thread that created it, so it gets its own.
     window: Option<JoinHandle<Result<(), ShowWindowError>>>,
 }
 
@@ -78,7 +78,7 @@ impl Actor for ShowWindow {
 }
 
 impl ShowWindow {
-    /// Waits for the window's thread and says how it ended.
+    /// Waits for the window's thread and returns its result.
     fn end(&mut self) -> Result<(), ActorError> {
         match self.window.take().map(JoinHandle::join) {
             Some(Ok(result)) => Ok(result?),
@@ -108,7 +108,7 @@ fn show(title: &str, frames: &Receiver<Frame>) -> Result<(), ShowWindowError> {
             empty => empty.insert(open(title, width, height)?),
         };
         if !window.is_open() {
-            tracing::info!("the window `{title}` was closed; the run goes on");
+            tracing::info!("the window `{title}` was closed; the run continues");
             return Ok(());
         }
         pixels.clear();

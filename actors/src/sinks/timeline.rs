@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-/// Within a segment, a step back of up to this is a stumble of one frame; a longer one is a clock that was set.
+/// Longest step back within a segment that counts as a glitch of one frame; a longer one means that the clock was set
+/// back.
 const STUMBLE_US: i64 = 1_000_000;
 
-/// Distance of frames where none is known yet: 25 frames per second.
+/// Interval between frames while none is known: 25 frames per second.
 const FIRST_DISTANCE_US: i64 = 40_000;
 
-/// Places frames in time, in microseconds.
+/// Assigns times to frames, in microseconds.
 ///
-/// Times are kept as they come as long as they increase. A segment that begins at or before the last frame (a camera
-/// that counts from zero again after a reconnect) is shifted as a whole, so that it goes on after the last frame by the
-/// last distance; so is the rest of a segment that jumps back by more than a second. A single frame that does not
-/// come after the last one otherwise is placed one microsecond behind it. A stream that begins before zero, where MP4
-/// has no place, begins at zero instead.
+/// Times are kept unchanged as long as they increase. A segment that begins at or before the last frame (a camera that
+/// counts from zero again after a reconnect) is shifted as a whole, so that it continues one interval after the last
+/// frame; so is the rest of a segment that jumps back by more than a second. Any other frame that does not come after
+/// the last one is placed one microsecond after it. A stream that begins before zero, which MP4 cannot represent,
+/// begins at zero instead.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     last_us: Option<i64>,
@@ -35,7 +36,7 @@ impl Timeline {
         }
     }
 
-    /// The time of the next frame.
+    /// Returns the time of the next frame.
     pub(crate) fn place(&mut self, segment: u32, pts_ns: i64) -> i64 {
         let pts_us = microseconds(pts_ns);
         let begins = self.segment != segment;
@@ -71,18 +72,18 @@ impl Timeline {
         placed_us
     }
 
-    /// How long a last frame is taken to last.
+    /// Returns the assumed duration of the last frame.
     pub(crate) fn distance(&self) -> Duration {
         Duration::from_micros(self.distance_us.unsigned_abs())
     }
 
-    /// How often the source's time could not be kept.
+    /// Returns how often the source's time could not be kept.
     pub(crate) fn moved(&self) -> u64 {
         self.moved
     }
 }
 
-/// The time of each frame in a video of its stream, which begins at zero whatever the source counts from.
+/// The time of each frame in a video of its stream, which begins at zero regardless of the source's time stamps.
 #[derive(Debug)]
 pub struct VideoTime {
     timeline: Timeline,
@@ -99,7 +100,7 @@ impl Default for VideoTime {
 }
 
 impl VideoTime {
-    /// The time of the stream's next frame, seconds.
+    /// Returns the time of the stream's next frame, in seconds.
     pub fn pass(&mut self, segment: u32, pts_ns: i64) -> f64 {
         let placed_us = self.timeline.place(segment, pts_ns);
         let first_us = *self.first_us.get_or_insert(placed_us);

@@ -1,9 +1,9 @@
-//! How videos may be encoded, as a graph file names it.
+//! Video codecs and presets, as named in graph files.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the `codec` of `write_video` may be.
+/// Values of `codec` of `write_video`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
@@ -44,7 +44,7 @@ impl Preset {
         }
     }
 
-    /// Frames that libx264 looks ahead.
+    /// Returns the number of frames that libx264 looks ahead.
     pub(crate) fn lookahead(self) -> u8 {
         match self {
             Self::Ultrafast | Self::Superfast => 0,

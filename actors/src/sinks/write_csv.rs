@@ -1,7 +1,7 @@
-//! Writes what is known of every face of every frame into one table, or into one segment after another.
+//! Writes every face of every frame into one table, or into a sequence of segments.
 //!
-//! Owns the files' lives and their errors; `row` owns columns and number formats; what is kept of a table whose writer
-//! was killed is `earlier`'s.
+//! Owns the lifecycle of the files and their errors; `row` owns columns and number formats; `earlier` decides what is
+//! kept of a table whose writer was killed.
 
 mod row;
 #[cfg(test)]
@@ -25,70 +25,69 @@ use crate::sinks::earlier::{self, Form, GoesOn};
 use crate::sinks::segments::{self, SegmentLimit, Segments};
 use row::{HEADER, Rows};
 
-/// Writes a CSV file with one row for each face, and for a frame without a face one row whose face cells are empty, so
-/// that every frame that arrived is there. The columns are
+/// Writes a CSV file with one row for each face, and one row with empty face cells for a frame without faces, so that
+/// every frame that arrived is in it. The columns are
 /// `stream,segment,sequence,pts_ms,track,x,y,w,h,score,raw_label,label,p_angry,p_disgust,p_fear,p_happy,p_sad,p_surprise,p_neutral,truth,true_face,latency_ms,file`.
 ///
-/// `x`, `y`, `w` and `h` are pixels with 2 decimals, `score` has 4. `raw_label` is the classifier's word, `label` and
-/// the `p_` columns (6 decimals) are what smoothing made of it; without `smooth_labels` the `p_` columns are the
-/// classifier's own. `track` is empty while the tracker is not yet sure. `truth` is what a synthetic source drew,
-/// `true_face` whom (as in its `truth.csv`): boxes and drawn faces are matched one to one, those that overlap most
-/// first, down to an IoU of 0.5. `file` is the name of an image. `pts_ms` and `latency_ms` have 3 decimals; latency is
-/// the time from capture to this row, and empty under the clock `asap`, where it means nothing. A cell is empty where a
-/// value is not known.
+/// `x`, `y`, `w` and `h` are pixels with 2 decimals, `score` has 4. `raw_label` is the classifier's label, `label` and
+/// the `p_` columns (6 decimals) are the smoothed results; without `smooth_labels` the `p_` columns are the
+/// classifier's own. `track` is empty while the tracker is not yet sure. `truth` is the expression drawn by a synthetic
+/// source, `true_face` the person drawn (as in its `truth.csv`): boxes and drawn faces are matched one to one, greatest
+/// overlap first, down to an IoU of 0.5. `file` is the name of an image. `pts_ms` and `latency_ms` have 3 decimals;
+/// latency is the time from capture to this row, and empty under the clock `asap`, where it is meaningless. A cell is
+/// empty if its value is not known.
 ///
-/// Rows come in the order in which frames arrive. They go to `PATH.part`, which gets its name when everything has
-/// arrived, and in the place of a file of that name. The rows of a frame are in the file when the frame has been
-/// handled: a run that is stopped, killed or out of disk leaves `PATH.part` with all rows until then. A frame whose
-/// rows cannot be written fails; the next one is tried again, and the file stays a `.part`. Where a part of a site was
-/// killed and is started again with the same `--out`, the table goes on behind the last row of which the other machines
-/// know that it was written, also one that was finished already; one that cannot go on (with rows of streams of this
-/// machine) stays beside the new one. May be shared by streams or stand in a node with `each: stream` and a path of its
-/// own for each.
+/// Rows are in the order in which frames arrive. They go to `PATH.part`, which is renamed when everything has arrived,
+/// replacing any file of that name. The rows of a frame are in the file once the frame has been processed: a run that
+/// is stopped, killed or out of disk space leaves `PATH.part` with all rows until then. A frame whose rows cannot be
+/// written fails; the next one is tried again, and the file stays a `.part`. If part of a site was killed and is
+/// started again with the same `--out`, the table, even a finished one, continues after the last row that the other
+/// machines know to be written; a table that cannot continue (with rows of streams of this machine) is kept beside the
+/// new one. May be shared by streams, or run with `each: stream` and a separate path for each.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteCsvSettings {
-    /// The file, in a folder that exists.
+    /// The file, in an existing folder.
     pub path: PathBuf,
     /// Begin a new file after this time of a stream (`10m`) or at this size (`500MiB`): `NAME.0001.csv`,
-    /// `NAME.0002.csv` and so on, each with a header; one that is there is not replaced. Default: one file.
+    /// `NAME.0002.csv` and so on, each with a header; existing files are not replaced. Default: one file.
     #[serde(default)]
     pub segment: Option<SegmentLimit>,
-    /// Remove the oldest complete segments beyond so many. Default: all stay.
+    /// Number of complete segments to keep; the oldest beyond it are removed. Default: all are kept.
     #[serde(default)]
     pub keep: Option<u32>,
 }
 
 /// See `WriteCsvSettings`.
 pub struct WriteCsv {
-    /// Gone when all is finished, or where a segment could not be begun.
+    /// `None` once everything is finished, or if a segment could not be begun.
     file: Option<Table>,
     segments: Segments,
-    /// Why an earlier file is not complete.
+    /// Why an earlier file is incomplete.
     failed: Option<String>,
     settings: WriteCsvSettings,
     setup: Setup,
-    /// The streams' times, in nanoseconds.
+    /// Elapsed time of each stream, in nanoseconds.
     times: BTreeMap<u32, Elapsed>,
-    /// None where latency means nothing.
+    /// `None` where latency is meaningless.
     clock: Option<Clock>,
 }
 
 const FORM: Form<'static> = Form::Table(&HEADER);
 
-/// A file on its way.
+/// A file being written.
 struct Table {
     rows: Rows<RecordFile>,
     path: PathBuf,
     book: FileBook,
     _synced: Option<Arc<Synced>>,
-    /// Rows in it.
+    /// Number of rows in it.
     count: u64,
-    /// Why rows are missing in it, and of how many frames.
+    /// Number of frames whose rows are missing, and why.
     missing: Option<(u64, String)>,
 }
 
-/// How much of a stream's time is in the present file. Steps back (a camera that counts anew) count as none.
+/// Time of a stream covered by the current file. Steps back (a camera that restarts its clock) count as zero.
 #[derive(Default)]
 struct Elapsed {
     last_ns: Option<i64>,
@@ -157,7 +156,7 @@ impl Actor for WriteCsv {
             let part = table.rows.file().part().display();
             let before = match table.count {
                 0 => "",
-                _ => "; rows before are in it",
+                _ => "; earlier rows are in it",
             };
             return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }
@@ -177,7 +176,7 @@ impl Actor for WriteCsv {
 }
 
 impl WriteCsv {
-    /// Goes on with the table of an earlier life of this part, if there is one.
+    /// Continues the table of an earlier life of this part, if there is one.
     fn go_on(&mut self, path: &Path) -> Result<bool, ActorError> {
         let Some(life) = self.segments.life() else {
             return Ok(false);
@@ -217,7 +216,7 @@ impl WriteCsv {
         if let Err(error) = begun.and_then(|()| Ok(table.rows.flush()?)) {
             let part = table.rows.file().part().display();
             let error = format!("cannot write to `{part}`: {error}");
-            // Nothing is in it, so it does not stay.
+            // It is empty, so it is not kept.
             table.book.removed();
             return Err(error.into());
         }
@@ -225,7 +224,7 @@ impl WriteCsv {
         Ok(())
     }
 
-    /// Goes on in the next file if a frame comes after the present one's end.
+    /// Begins the next file if the current one is full.
     fn next_segment_if_due(&mut self, envelope: &Envelope) -> Result<(), ActorError> {
         if !self.segments.are_many() {
             return Ok(());
@@ -249,7 +248,7 @@ impl WriteCsv {
         self.begin()
     }
 
-    /// Gives the present file its name, if all rows that were given to it are in it.
+    /// Renames the current file to its final name if it contains all rows that were given to it.
     fn complete(&mut self, is_all: bool) -> Result<(), ActorError> {
         let Some(table) = self.file.take() else {
             return Ok(());
@@ -260,7 +259,7 @@ impl WriteCsv {
             book,
             count,
             missing,
-            // What was written is synced once more, if it does not get its name.
+            // Dropped at the end, so that a file which is not renamed is synced once more.
             _synced,
         } = table;
         let file = rows.into_inner()?;

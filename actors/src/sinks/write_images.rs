@@ -1,4 +1,4 @@
-//! Writes frames as image files: photos with what was drawn on them.
+//! Writes frames as image files: photos with the overlay drawn on them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::VideoFrame;
 
-/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); one whose name another
-/// image of this run has taken gets a number that is free (`door-2.jpg`), also where the names differ only in capitals;
-/// frames of a video are called `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is replaced, and so
-/// no other node may write pictures into the folder. A file is whole or not there.
+/// Writes each frame as a JPEG file. An image keeps its name (`door.png` becomes `door.jpg`); if another image of this
+/// run has taken that name, even if it differs only in case, it gets a free number (`door-2.jpg`). Frames of a video
+/// are called `STREAM-SEQUENCE.jpg`. A file of the same name from an earlier run is replaced, so no other node may
+/// write pictures into the folder. Files are written atomically.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteImagesSettings {
     /// The folder, which must exist.
     pub dir: PathBuf,
-    /// Quality of the JPEG files, 1 to 100. Default: 90.
+    /// JPEG quality, 1 to 100. Default: 90.
     #[serde(default = "default_quality")]
     pub quality: u8,
 }
@@ -31,7 +31,7 @@ fn default_quality() -> u8 {
 /// See `WriteImagesSettings`.
 pub struct WriteImages {
     settings: WriteImagesSettings,
-    /// Names that images have taken, in small letters.
+    /// Names taken by images, in lower case.
     names: BTreeSet<String>,
 }
 
@@ -82,12 +82,12 @@ impl WriteImages {
         self.free(&stem.to_string_lossy())
     }
 
-    /// A name that no image has taken.
+    /// Returns a name that no image has taken.
     fn free(&mut self, stem: &str) -> String {
         let numbered = (2..).map(|number| format!("{stem}-{number}.jpg"));
         let mut names = std::iter::once(format!("{stem}.jpg")).chain(numbered);
         let free = names.find(|name| self.names.insert(name.to_lowercase()));
-        free.expect("numbers do not end")
+        free.expect("there is always a free number")
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     fn images_keep_their_names_and_frames_are_numbered() {
         let folder = tempfile::tempdir().unwrap();
         let mut actor = ActorDriver::<WriteImages>::new(json!({"dir": folder.path()})).unwrap();
-        // The second and the third one would be called as the fourth one is.
+        // The second and the third would get the name of the fourth.
         let files = ["door.png", "door.jpg", "Door.bmp", "door-2.png"];
         for file in files.map(Some).into_iter().chain([None]) {
             let video = VideoFrame {

@@ -1,4 +1,4 @@
-//! Writes what is known of every frame and its faces as JSON, a line for each.
+//! Writes every frame and its faces as JSON, one line per frame.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,39 +17,39 @@ use super::segments::Segments;
 use crate::finished::note_finished;
 use crate::payload::Faces;
 
-/// Writes a file of JSON lines: one object for each frame, with its faces, so that programs read what happened without
-/// a table's empty cells.
+/// Writes a file of JSON lines: one object for each frame, with its faces, so that programs can read the results
+/// without the empty cells of a table.
 ///
 /// `{"stream":"door","segment":0,"sequence":12,"pts_ms":400.0,"latency_ms":38.2,"detected":true,"faces":[{"track":3,
 /// "box":[10.0,20.0,64.0,64.0],"score":0.98,"raw_label":"happy","label":"happy","probabilities":{"angry":0.01,…}}]}`
 ///
-/// `box` is left, top, width and height in pixels. What is not known is not there; `latency_ms` is from capture to this
-/// line, and not there under the clock `asap`, where it means nothing. `probabilities` are smoothed where something
-/// smooths them.
+/// `box` is left, top, width and height in pixels. Unknown values are absent; `latency_ms` is from capture to this
+/// line, and absent under the clock `asap`, where it is meaningless. `probabilities` are smoothed if something smooths
+/// them.
 ///
-/// Frames come in the order in which they arrive. The lines go to `PATH.part`, which gets its name when everything has
-/// arrived. The line of a frame is in the file when the frame has been handled: a run that is stopped, killed or out of
-/// disk leaves `PATH.part` with all lines until then. A frame whose line cannot be written fails; the next one is tried
-/// again, and the file stays a `.part`. Where a part of a site was killed and is started again with the same `--out`,
-/// the file goes on as a table of `write_csv` does.
+/// Frames are written in the order of arrival. The lines go to `PATH.part`, which is renamed when everything has
+/// arrived. The line of a frame is in the file once the frame has been processed: a run that is stopped, killed or out
+/// of disk space leaves `PATH.part` with all lines until then. A frame whose line cannot be written fails; the next one
+/// is tried again, and the file stays a `.part`. If part of a site was killed and is started again with the same
+/// `--out`, the file is continued as a table of `write_csv` is.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteJsonlSettings {
-    /// The file, in a folder that exists.
+    /// The file, in an existing folder.
     pub path: PathBuf,
 }
 
 /// See `WriteJsonlSettings`.
 pub struct WriteJsonl {
-    /// Gone when the file is finished.
+    /// `None` once the file is finished.
     file: Option<(RecordFile, FileBook)>,
     path: PathBuf,
     _synced: Option<Arc<Synced>>,
-    /// Lines in it.
+    /// Number of lines in it.
     count: u64,
-    /// How many lines are missing in it, and why.
+    /// Number of missing lines, and why they are missing.
     missing: Option<(u64, String)>,
-    /// None where latency means nothing.
+    /// `None` where latency is meaningless.
     clock: Option<Clock>,
 }
 
@@ -126,7 +126,7 @@ impl Actor for WriteJsonl {
             let part = file.part().display();
             let before = match self.count {
                 0 => "",
-                _ => "; lines before are in it",
+                _ => "; earlier lines are in it",
             };
             return Err(format!("cannot write to `{part}`: {reason}{before}").into());
         }

@@ -1,4 +1,4 @@
-//! Writes a picture whenever something about a face changes.
+//! Writes a picture whenever a face changes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use crate::overlay::hiding::{self, Hidden, Hiding, hide};
 use crate::payload::Faces;
 use crate::privacy::GraphBlurs;
 
-/// Writes a JPEG when a track begins or its label changes: `DIR/STREAM-SEQUENCE-TRACK-LABEL.jpg`, the whole frame, or
-/// the face alone.
+/// Writes a JPEG when a track begins or its label changes: `DIR/STREAM-SEQUENCE-TRACK-LABEL.jpg`, the whole frame or
+/// only the face.
 ///
-/// Where any node of the graph blurs faces, they are blurred here too, before anything is written, whatever this node's
-/// own `blur` says. Each file is whole or not there. At most `most` are written for each stream; what comes after that
-/// is left out and counted, and the count is logged when the stream ends.
+/// If any node of the graph blurs faces, they are blurred here too, before anything is written, regardless of this
+/// node's own `blur`. Files are written atomically. At most `most` are written for each stream; further ones are left
+/// out and counted, and the count is logged when the stream ends.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteSnapshotsSettings {
-    /// The folder; it is made if it is not there, in one that exists.
+    /// The folder; created, with its parents, if it does not exist.
     pub dir: PathBuf,
-    /// The face alone, with a margin, instead of the whole frame. Default: false.
+    /// Write only the face, with a margin, instead of the whole frame. Default: false.
     #[serde(default)]
     pub crop: bool,
-    /// Makes faces unrecognisable. Default: none.
+    /// Make faces unrecognisable. Default: none.
     #[serde(default)]
     pub blur: BlurSetting,
-    /// Quality of the JPEG, 1 to 100. Default: 85.
+    /// JPEG quality, 1 to 100. Default: 85.
     #[serde(default = "default_quality")]
     pub quality: u8,
-    /// Pictures of a stream, at most. Default: 10000.
+    /// Maximum number of pictures of a stream. Default: 10000.
     #[serde(default = "default_most")]
     pub most: u64,
 }
@@ -49,18 +49,18 @@ fn default_most() -> u64 {
     10_000
 }
 
-/// Share of a face's box that is shown around it.
+/// Factor by which a face's box is enlarged for a picture of only the face.
 const MARGIN: f32 = 1.6;
 
 /// See `WriteSnapshotsSettings`.
 pub struct WriteSnapshots {
     settings: WriteSnapshotsSettings,
     blur: Option<Blur>,
-    /// By stream.
+    /// State by stream id.
     hiding: std::collections::HashMap<u32, Hiding>,
     pool: FramePool,
     changes: Changes,
-    /// By stream: pictures written, and left out.
+    /// Pictures written and left out, by stream id.
     written: std::collections::HashMap<u32, (u64, u64)>,
 }
 
@@ -91,7 +91,7 @@ impl Actor for WriteSnapshots {
         fermata_vision::opencv_threads::use_one_thread()?;
         let dir = settings.dir.display();
         std::fs::create_dir_all(&settings.dir)
-            .map_err(|error| format!("cannot make the folder `{dir}`: {error}"))?;
+            .map_err(|error| format!("cannot create the folder `{dir}`: {error}"))?;
         let graph = setup.service::<GraphBlurs>();
         let graph = graph.and_then(|graph| graph.0);
         Ok(Self {
@@ -107,7 +107,7 @@ impl Actor for WriteSnapshots {
     fn process(&mut self, mut input: Input, _: &mut Outputs) -> Result<(), ActorError> {
         let faces = input.take::<Faces>();
         let stream = &input.envelope.stream;
-        // What was seen in frames that are not written stays hidden too.
+        // Faces of frames that are not written stay hidden too.
         let hiding = self
             .hiding
             .entry(stream.id)
@@ -132,7 +132,7 @@ impl Actor for WriteSnapshots {
         if let Some((written, left_out @ 1..)) = self.written.remove(&stream.id) {
             tracing::warn!(
                 stream = stream.name,
-                "{left_out} snapshots were left out after {written}, which is the most of a stream"
+                "{left_out} snapshots were left out after {written}, the limit per stream (`most`)"
             );
         }
         Ok(())
@@ -161,7 +161,7 @@ impl WriteSnapshots {
         Ok(())
     }
 
-    /// The frame, or a face of it, blurred where it must be.
+    /// Encodes the frame, or one face of it, blurred if required.
     fn jpeg(
         &self,
         faces: &Faces,
@@ -200,7 +200,7 @@ impl WriteSnapshots {
     }
 }
 
-/// Left, top, width and height of what is shown of a face, within the frame.
+/// Returns left, top, width and height of the region shown for a face, within the frame.
 fn part(face: &Face, columns: usize, rows: usize) -> (usize, usize, usize, usize) {
     let rect = face.rect.scaled(MARGIN);
     let within = |from: f32, length: f32, most: usize| {
@@ -221,7 +221,7 @@ mod tests {
     use fermata_engine::{Services, testing};
     use fermata_vision::{Expression, Frame, Rect};
 
-    /// A checkerboard, of which a blurred part is grey.
+    /// Returns a checkerboard, of which a blurred part is grey.
     fn frame() -> Frame {
         let pixels = (0..64 * 64).flat_map(|at| {
             let white = (at / 2 + at / 64 / 2) % 2 == 0;
@@ -260,7 +260,7 @@ mod tests {
         serde_json::from_str(&json).unwrap()
     }
 
-    /// How far a picture's face is from grey, on the mean.
+    /// Returns the mean difference of a picture's face from grey.
     fn contrast(path: &std::path::Path) -> f64 {
         let picture = image::open(path).unwrap().to_luma8();
         let face = (20..36).flat_map(|y| (20..36).map(move |x| (x, y)));

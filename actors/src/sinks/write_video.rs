@@ -1,5 +1,5 @@
-//! Writes a stream's frames to a video file, or to one segment after another, each under its final name only once it is
-//! whole. Encoding is `mp4_encoder`'s, times are `timeline`'s, names of segments are `segments`'.
+//! Writes a stream's frames to a video file, or to a sequence of segments, each renamed to its final name only once it
+//! is complete. `mp4_encoder` encodes, `timeline` computes times, `segments` names the segments.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -25,48 +25,48 @@ use crate::sinks::segments::{self, SegmentLimit, Segments};
 use crate::sinks::timeline::Timeline;
 pub use crate::sinks::video_codec::{Preset, VideoCodec};
 
-/// After a failed write the next file is tried when the stream has gone on for so long.
+/// Stream time after a failed write before the next file is tried.
 const TRY_AGAIN_US: i64 = 10_000_000;
-/// libx264 refuses longer ones, and says nothing of why.
+/// Longest side that libx264 accepts; it rejects longer ones without a reason.
 const MOST_SIDE: usize = 16_384;
 
-/// Writes the frames of one stream to an MP4 file with the distances of their own time stamps; a variable frame rate
+/// Writes the frames of one stream to an MP4 file with the intervals of their own time stamps; a variable frame rate
 /// stays variable.
 ///
-/// A video begins at zero. Distances are kept to 1/90000 s, up to six hours: longer gaps are shortened to that, which a
-/// warning and the report say. After a reconnect that made time stamps start over, the new segment goes on after the
-/// last frame. An odd last column or row is cut off, since H.264 has none (the only one stands twice); frames whose
-/// size changes on the way are scaled to that of the first one; one with a side above 16,384 pixels fails. Colours are
-/// BT.709 of limited range, and say so.
+/// A video begins at zero. Intervals are exact to 1/90000 s, up to six hours: longer gaps are shortened to that, with a
+/// warning and a note in the report. If time stamps start over after a reconnect, the new segment continues after the
+/// last frame. An odd last column or row is cut off, since H.264 does not support it (a single one is duplicated);
+/// frames of a different size are scaled to that of the first; one with a side above 16,384 pixels fails. Colours are
+/// BT.709 of limited range, and tagged as such.
 ///
-/// The file is written as `PATH.part` and renamed when the stream has ended, in the place of a file of that name. It is
-/// a fragmented MP4 and can be played while it is written: a run that is stopped, killed or out of disk leaves
-/// `PATH.part` with all but the last second (but the last two frames, where they come more slowly). After a failed
-/// write (a full disk) the video ends there; what comes more than ten seconds of the stream later goes to a file of its
-/// own, `NAME.0002.mp4` and so on, frames between the two fail, and the node has failed at its end. A stream without
-/// frames leaves no file, and a warning in the log.
+/// The file is written as `PATH.part` and renamed when the stream has ended, replacing any file of that name. It is a
+/// fragmented MP4 and can be played while it is being written: a run that is stopped, killed or out of disk space
+/// leaves `PATH.part` with all but the last second (or the last two frames, if they arrive more slowly). After a failed
+/// write (a full disk) the video ends there; frames that arrive more than ten seconds of stream time later go to a
+/// separate file, `NAME.0002.mp4` and so on, the frames in between fail, and the node fails at its end. A stream
+/// without frames leaves no file, and a warning in the log.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteVideoSettings {
-    /// The file, ending in `.mp4`. Its folder must exist.
+    /// The file, ending in `.mp4`, in an existing folder.
     pub path: PathBuf,
     /// How frames are encoded. Default: h264.
     #[serde(default)]
     pub codec: VideoCodec,
-    /// Quality from 0 (lossless) to 51 (worst); 6 more halve the size. Default: 23.
+    /// Quality from 0 (lossless) to 51 (worst); adding 6 halves the size. Default: 23.
     #[serde(default = "default_crf")]
     pub crf: u8,
-    /// How much time the encoder may take to make the file small. Default: veryfast.
+    /// Trade-off between encoding time and file size. Default: veryfast.
     #[serde(default)]
     pub preset: Preset,
     /// Threads of the encoder. Default: 1.
     #[serde(default = "default_threads")]
     pub threads: usize,
     /// Begin a new file after this time (`10m`) or at this size (`500MiB`): `NAME.0001.mp4`, `NAME.0002.mp4` and so on,
-    /// each whole by itself; one that is there is not replaced. Default: one file.
+    /// each playable by itself; existing files are not replaced. Default: one file.
     #[serde(default)]
     pub segment: Option<SegmentLimit>,
-    /// Remove the oldest complete segments beyond so many. Default: all stay.
+    /// Number of complete segments to keep; the oldest beyond it are removed. Default: all are kept.
     #[serde(default)]
     pub keep: Option<u32>,
 }
@@ -83,13 +83,13 @@ fn default_threads() -> usize {
 pub struct WriteVideo {
     settings: WriteVideoSettings,
     setup: Setup,
-    /// Gone when all is finished, or where a segment could not be begun.
+    /// `None` once everything is finished, or if a segment could not be begun.
     file: Option<Video>,
     segments: Segments,
-    /// Why an earlier file is not complete.
+    /// Why an earlier file is incomplete.
     failed: Option<String>,
     timeline: Timeline,
-    /// How long the newest frame lasts is known when the next one comes.
+    /// The newest frame; its duration is known when the next one arrives.
     newest: Option<Newest>,
 }
 
@@ -99,27 +99,27 @@ struct Newest {
     envelope: Envelope,
 }
 
-/// A file on its way.
+/// A file being written.
 struct Video {
-    /// Where it goes.
+    /// The file on disk.
     part: PartFile,
     path: PathBuf,
     book: FileBook,
     _synced: Option<Arc<Synced>>,
-    /// None before the first frame, and after a failed write.
+    /// `None` before the first frame, and after a failed write.
     encoder: Option<Mp4Encoder>,
     /// Time of its first frame.
     began_us: Option<i64>,
-    /// The stream's segment of the newest frame in it.
+    /// Segment of the stream that the newest frame in it belongs to.
     segment: Option<u32>,
     written: u64,
-    /// Frames that are on the disk.
+    /// Number of frames that are on disk.
     held: u64,
-    /// Sequences of the frames that are not on the disk yet.
+    /// Sequence numbers of the frames that are not on disk yet.
     unflushed: VecDeque<u64>,
-    /// Bytes that are whole fragments.
+    /// Length of the complete fragments, in bytes.
     length: u64,
-    /// Why no more is written, and since when.
+    /// Why writing stopped, and since when.
     broken: Option<(String, i64)>,
 }
 
@@ -178,7 +178,7 @@ impl Actor for WriteVideo {
         let (width, height) = (video.frame.width(), video.frame.height());
         if width.max(height) > MOST_SIDE {
             return Err(format!(
-                "the frame has {width} x {height} pixels, but H.264 by libx264 has {MOST_SIDE} on a side at most"
+                "the frame has {width} x {height} pixels, but libx264 supports at most {MOST_SIDE} on a side"
             )
             .into());
         }
@@ -208,7 +208,7 @@ impl Actor for WriteVideo {
         if self.timeline.moved() > 0 {
             let (node, path) = (&self.setup.node, self.settings.path.display());
             let moved = self.timeline.moved();
-            tracing::warn!(%node, %path, moved, "times of the source did not increase and were moved");
+            tracing::warn!(%node, %path, moved, "time stamps of the source did not increase and were shifted");
         }
         match self.file.take() {
             Some(file) => self.complete(file, end.how != How::Stopped)?,
@@ -244,7 +244,7 @@ impl WriteVideo {
         })
     }
 
-    /// Writes a frame. Returns the sequence below which all frames are on the disk, if that has moved.
+    /// Writes a frame. Returns the sequence number below which all frames are on disk, if that has changed.
     fn write(&mut self, frame: Newest, duration_us: i64) -> Result<Option<u64>, ActorError> {
         let segments = &self.segments;
         let full = self
@@ -252,7 +252,7 @@ impl WriteVideo {
             .take_if(|file| file.is_over(frame.pts_us, segments));
         if let Some(Err(error)) = full.map(|file| self.complete(file, true)) {
             let (node, next) = (&self.setup.node, self.segments.next());
-            tracing::error!(%node, "{error}; the video goes on in `{}`", next.display());
+            tracing::error!(%node, "{error}; the video continues in `{}`", next.display());
             self.failed.get_or_insert_with(|| error.to_string());
         }
         if self.file.is_none() {
@@ -279,17 +279,17 @@ impl WriteVideo {
         }
     }
 
-    /// Tells of a gap that the file cannot hold: the first by a warning, all by the report.
+    /// Reports a gap that the file cannot hold: the first with a warning, all in the report.
     fn note_shortened(&self, by_us: i64) {
         let shortened = self.setup.tally("gaps that were shortened");
         if shortened.fetch_add(1, Ordering::Relaxed) == 0 {
             let (node, by_s) = (&self.setup.node, by_us as f64 / 1e6);
             let path = self.settings.path.display();
-            tracing::warn!(%node, %path, by_s, "a gap is longer than the six hours that an MP4 can hold between two frames and was shortened; the report says where frames stand in the video");
+            tracing::warn!(%node, %path, by_s, "a gap is longer than the six hours that an MP4 can hold between two frames and was shortened; the report shows where frames are in the video");
         }
     }
 
-    /// Writes the last frame, and hands all of the file to the system.
+    /// Writes the last frame, and hands the whole file to the operating system.
     fn flush(&mut self) -> Result<(), ActorError> {
         if let Some(last) = self.newest.take() {
             let duration_us = i64::try_from(self.timeline.distance().as_micros())?;
@@ -301,12 +301,12 @@ impl WriteVideo {
         }
     }
 
-    /// Writes a file's index and gives it its name, if it holds all that was given to it.
+    /// Writes a file's index and renames it to its final name if it contains everything that was given to it.
     fn complete(&mut self, mut file: Video, is_all: bool) -> Result<(), ActorError> {
         let (node, written) = (&self.setup.node, file.written);
         if written == 0 && file.broken.is_none() {
             let path = file.path.display();
-            // Where the run was stopped before it began, something else is wrong.
+            // If the run was stopped before the stream began, something else is wrong.
             if is_all {
                 tracing::warn!(%node, %path, "the stream had no frames: no video was written");
             }
@@ -338,7 +338,7 @@ impl WriteVideo {
 }
 
 impl Video {
-    /// Whether a frame at this time belongs into the next file.
+    /// Returns whether a frame at this time belongs to the next file.
     fn is_over(&self, pts_us: i64, segments: &Segments) -> bool {
         if let Some((_, since_us)) = &self.broken {
             return pts_us.saturating_sub(*since_us) >= TRY_AGAIN_US;
@@ -374,7 +374,7 @@ impl Video {
         encoder.map_or(0, Mp4Encoder::shortened_us)
     }
 
-    /// Tells the report where a segment of the stream begins in this file, or goes on behind a gap that was shortened.
+    /// Records in the report where a segment of the stream begins in this file, or continues after a shortened gap.
     fn note_segment(&mut self, frame: &Newest, is_behind_gap: bool, setup: &Setup) {
         let Newest {
             pts_us, envelope, ..
@@ -411,7 +411,7 @@ impl Video {
         encoder.write(picture, frame.pts_us, duration_us)
     }
 
-    /// Hands all frames to the system.
+    /// Hands all frames to the operating system.
     fn end(&mut self) -> Result<(), ActorError> {
         let Some(encoder) = &mut self.encoder else {
             return Ok(());
@@ -423,7 +423,7 @@ impl Video {
         Ok(())
     }
 
-    /// Writes all that is missing of the file, and the index.
+    /// Writes everything that is missing from the file, and the index.
     fn seal(&mut self) -> Result<(), ActorError> {
         self.end()?;
         if let Some(mut encoder) = self.encoder.take() {
@@ -438,7 +438,7 @@ impl Video {
         }
     }
 
-    /// Counts the frames that have reached the disk. Returns the sequence below which all have.
+    /// Counts the frames that have reached the disk. Returns the sequence number below which all have.
     fn note_flushed(&mut self) -> Option<u64> {
         let flushed = self.encoder.as_ref()?.flushed();
         let waiting = self.written.saturating_sub(flushed) as usize;
@@ -450,13 +450,13 @@ impl Video {
         Some(last.saturating_add(1))
     }
 
-    /// No more is written: what follows is not in the file. A fragment that is there in part is cut off.
+    /// Stops writing: later frames are not in this file. An incomplete fragment is cut off.
     fn give_up(&mut self, error: &EncodeError, at_us: i64) -> ActorError {
         self.broken = Some((error.to_string(), at_us));
         self.encoder = None;
         if let Err(error) = self.part.cut(self.length) {
             let part = self.part.part().display();
-            tracing::debug!("the end of `{part}` stays as it is: {error}");
+            tracing::debug!("cannot cut the end of `{part}`: {error}");
         }
         self.failure(&error.to_string())
     }
@@ -464,7 +464,7 @@ impl Video {
     fn failure(&self, error: &str) -> ActorError {
         let (part, written) = (self.part.part().display(), self.written);
         let kept = match self.held {
-            // It is removed.
+            // The file is removed.
             0 => String::new(),
             held => format!("; the first {held} are in it"),
         };

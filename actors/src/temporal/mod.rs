@@ -1,4 +1,4 @@
-//! Actors that look at one stream over time: who is who from frame to frame, and which expression lasts.
+//! Actors that follow one stream over time: tracking of faces, and smoothing of their expressions.
 
 pub mod smooth_labels;
 pub mod track_faces;

@@ -1,7 +1,7 @@
-//! Keeps a face's expression from flickering: smooths probabilities and chooses a label that lasts, for each track.
+//! Keeps a face's expression from flickering: smooths probabilities and chooses a stable label for each track.
 //!
-//! Owns time and which state belongs to which track; `filter` smooths, `choice` votes and holds on, `settings` reads
-//! the graph file.
+//! Owns time and the assignment of state to tracks; `filter` smooths, `choice` does voting and hysteresis, `settings`
+//! reads the graph file.
 
 mod choice;
 mod filter;
@@ -24,14 +24,14 @@ use filter::{Filter, Values, normalised};
 use settings::Stages;
 pub use settings::{HysteresisSettings, OneEuroSettings, SmoothLabelsSettings, VoteWindow};
 
-/// How far a classifier's probabilities may sum from 1 before they are no probabilities.
+/// Maximum deviation from 1 of the sum of a classifier's probabilities; beyond it they are rejected.
 const TOLERANCE: f64 = 0.01;
 
 /// See `SmoothLabelsSettings`.
 pub struct SmoothLabels {
     stages: Stages,
     forget: Duration,
-    /// By [`Stream::id`].
+    /// State by [`Stream::id`].
     streams: BTreeMap<u32, StreamState>,
 }
 
@@ -39,13 +39,13 @@ pub struct SmoothLabels {
 #[derive(Debug, Default)]
 struct StreamState {
     time: StreamTime,
-    /// Time of the present frame since the segment began; never falls.
+    /// Time of the current frame since the segment began; never decreases.
     now: Duration,
-    /// By what the tracker follows.
+    /// State by the tracker's key.
     tracks: BTreeMap<u64, TrackState>,
 }
 
-/// What is remembered of a track that has been observed.
+/// State of a track that has been observed.
 #[derive(Debug)]
 struct TrackState {
     filter: Filter,
@@ -78,14 +78,14 @@ impl Actor for SmoothLabels {
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let mut faces = Arc::unwrap_or_clone(input.take::<Faces>());
-        // All of them before any state changes, so that a refused frame leaves no trace.
+        // All are read before any state changes, so that a rejected frame has no effect.
         let observed = (faces.faces.iter().enumerate())
             .map(|(index, face)| read(index, face))
             .collect::<Result<Vec<_>, _>>()?;
         let stream = self.streams.entry(input.envelope.stream.id).or_default();
         stream.pass_time(&input.envelope, self.forget);
         for (face, observed) in faces.faces.iter_mut().zip(observed) {
-            // A face is smoothed from its first detection on, also while it has no track yet.
+            // A face is smoothed from its first detection on, even before it has a track.
             let result = match face.tracklet.or(face.track) {
                 Some(track) => stream.observe(track, observed, &self.stages),
                 None => observed.map(|values| alone(&values)),
@@ -103,7 +103,7 @@ impl Actor for SmoothLabels {
 }
 
 impl StreamState {
-    /// Moves on to the time of a frame and forgets tracks that were in none for too long.
+    /// Advances to the time of a frame and forgets tracks that have been absent for too long.
     fn pass_time(&mut self, envelope: &Envelope, forget: Duration) {
         match self.time.pass(envelope) {
             Some(dt) => {
@@ -119,7 +119,7 @@ impl StreamState {
         }
     }
 
-    /// The smoothed probabilities and the label of a track that is in the present frame.
+    /// Returns the smoothed probabilities and the label of a track that is in the current frame.
     fn observe(
         &mut self,
         track: u64,
@@ -148,7 +148,7 @@ impl StreamState {
     }
 }
 
-/// What a face gives that nothing is known of.
+/// Returns the result for a face without any history.
 fn alone(values: &Values) -> (Probabilities, Expression) {
     let probabilities = single(values);
     (probabilities, Expression::most_probable(&probabilities))
@@ -158,19 +158,19 @@ fn single(values: &Values) -> Probabilities {
     values.map(|value| value as f32)
 }
 
-/// A face's probabilities with a sum of exactly 1, if it has any.
+/// Returns a face's probabilities, normalised to a sum of exactly 1, if it has any.
 fn read(index: usize, face: &Face) -> Result<Option<Values>, String> {
     let Some(probabilities) = face.probabilities else {
         return Ok(None);
     };
     let values = probabilities.map(f64::from);
     let sum: f64 = values.iter().sum();
-    // Written so that NaN is refused.
+    // Written so that NaN is rejected.
     let valid = values.iter().all(|&value| value >= 0.0) && (sum - 1.0).abs() <= TOLERANCE;
     if !valid {
         return Err(format!(
-            "face {index} has {probabilities:?} for probabilities, which are not 0 or more with a sum of 1; \
-             does the model's card say rightly whether it gives logits or probabilities?"
+            "face {index} has the probabilities {probabilities:?}, which are not all 0 or more with a sum of 1; \
+             check `output.kind` (logits or probabilities) in the model's card"
         ));
     }
     Ok(Some(normalised(&values)))

@@ -1,7 +1,7 @@
-//! Follows the faces of a stream from frame to frame and fills the frames at which the detector did not look.
+//! Tracks the faces of a stream from frame to frame and predicts them on the frames that the detector skipped.
 //!
 //! Owns settings, time and segments; `tracker` owns the tracks, `motion` their prediction, `assignment` the matching,
-//! `scene` what a cut is. Says which boxes are one face in one stream, never who that is.
+//! `scene` the detection of cuts. Tells which boxes are the same face within a stream, never whose face it is.
 
 mod assignment;
 mod motion;
@@ -25,50 +25,49 @@ use crate::stream_time::StreamTime;
 use scene::SmallCopy;
 use tracker::{Rules, Tracker};
 
-/// Gives the faces of a stream ids that stay (1, 2, 3, …; never used again within the stream) and predicts them on the
-/// frames that the detector skipped. Tracks by motion and overlap alone, in the manner of SORT and ByteTrack; must
-/// stand in a node with `each: stream`.
+/// Gives the faces of a stream stable ids (1, 2, 3, …; never reused within the stream) and predicts them on the frames
+/// that the detector skipped. Tracks by motion and overlap alone, in the manner of SORT and ByteTrack; must be in a
+/// node with `each: stream`.
 ///
-/// On a frame that the detector looked at, the faces are the detector's own, with their scores; a track that none of
-/// them continues is lost: it is not emitted (but `lost` says where it is expected), and found again under its id if a
-/// face turns up near there within `max_lost`. What the detector was in doubt about continues tracks that would be
-/// lost, and starts none. On a skipped frame the faces are predicted boxes without a score, their landmarks moved along
-/// with the box; a face whose predicted centre leaves the frame is lost. A new segment (a reconnect) and a scene cut
-/// end all tracks.
+/// On a frame that the detector ran on, the faces are the detector's own, with their scores; a track that none of them
+/// continues is lost: it is not emitted (but `lost` contains its expected position), and is found again under its id if
+/// a face appears nearby within `max_lost`. Doubtful detections continue tracks that would otherwise be lost, and start
+/// none. On a skipped frame the faces are predicted boxes without a score, and their landmarks move with the box; a
+/// face whose predicted centre leaves the frame is lost. A new segment (a reconnect) and a scene cut end all tracks.
 ///
-/// A box that has no area or is not finite cannot be followed and goes on without an id.
+/// A box that has no area or is not finite cannot be tracked and passes without an id.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrackFacesSettings {
-    /// Least overlap (intersection over union, 0..1) between a track's predicted box and a detection that continues it.
-    /// Default: 0.3.
+    /// Minimum overlap (intersection over union, 0..1) between a track's predicted box and a detection that continues
+    /// it. Default: 0.3.
     #[serde(default = "default_iou")]
     pub iou: f32,
-    /// How far a lost track is looked for: by this share of their sides its predicted box and a detection that no track
-    /// wants grow on each side before their overlap is taken, as in C-BIoU (Yang 2023). 0 looks no further than `iou`.
-    /// Default: 0.5.
+    /// Search range for lost tracks: before their overlap is computed, the predicted box and any unmatched detection
+    /// are enlarged on each side by this fraction of their sides, as in C-BIoU (Yang 2023). 0 searches no further than
+    /// `iou`. Default: 0.5.
     #[serde(default = "default_search")]
     pub search: f32,
-    /// Least score of a detection that may start a track, and of those that are matched first. A detection without a
-    /// score counts as 1. Default: 0, all that the detector takes for faces: what it doubts never starts one.
+    /// Minimum score of a detection that may start a track, and that is matched in the first round. A detection without
+    /// a score counts as 1. Default: 0, every face of the detector: doubtful detections never start a track.
     #[serde(default)]
     pub high: f32,
-    /// Least score of a detection, or of what the detector doubts, that may continue a track that was there on the
-    /// detector's previous frame, after the good ones have been matched; a detection that continues none is taken for
-    /// background and left out. Default: 0.1.
+    /// Minimum score of a detection, doubtful or not, that may continue a track which was present on the detector's
+    /// previous frame, after the good detections have been matched; a face below `high` that continues none is treated
+    /// as background and left out. Default: 0.1.
     #[serde(default = "default_low")]
     pub low: f32,
     /// How long a face may go undetected before its track ends, by the time stamps of the stream. Must be longer than
-    /// the time between two frames that the detector looks at. Default: 1s.
+    /// the time between two frames that the detector runs on. Default: 1s.
     #[serde(default = "default_max_lost")]
     pub max_lost: HumanDuration,
-    /// Detections in a row after which a face gets its id; until then it is emitted and smoothed, but `track` is empty.
-    /// Default: 2.
+    /// Number of consecutive detections after which a face gets its id; until then it is emitted and smoothed, but
+    /// `track` is empty. Default: 2.
     #[serde(default = "default_min_hits")]
     pub min_hits: u32,
-    /// How unlike the frame before it a frame is that shows another scene: 1 − correlation of small copies of both,
-    /// 0..2. The clips that it was chosen with stay below 0.15 from frame to frame, cuts are above 0.57. 2 looks for no
-    /// cuts. Default: 0.4.
+    /// Difference to the previous frame above which a frame counts as a scene cut: 1 − correlation of small copies of
+    /// both, 0..2. In the clips used to choose it, consecutive frames stay below 0.15 and cuts are above 0.57. 2
+    /// disables cut detection. Default: 0.4.
     #[serde(default = "default_cut")]
     pub cut: f32,
 }
@@ -104,7 +103,7 @@ pub struct TrackFaces {
     max_lost: Duration,
     cut: f32,
     time: StreamTime,
-    /// The frame before, small.
+    /// Small copy of the previous frame.
     previous: Option<SmallCopy>,
     /// Time since the detector's previous frame in this segment and scene.
     since_detection: Option<Duration>,
@@ -153,8 +152,8 @@ impl Actor for TrackFaces {
 
     fn create(settings: TrackFacesSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        // After a panic the faces get new ids, which the stream has not seen yet; as they do where the machine's part
-        // was killed.
+        // After a panic, faces get new ids that the stream has not used yet; likewise after this part of a site was
+        // killed.
         let ids = setup.lasting_number();
         ids.fetch_max(setup.numbers_from(), Ordering::Relaxed);
         Ok(Self {
@@ -184,7 +183,7 @@ impl Actor for TrackFaces {
         let mut faces = Arc::unwrap_or_clone(input.take::<Faces>());
         if !faces.detected && !faces.faces.is_empty() {
             return Err(format!(
-                "the frame was not looked at by the detector but has {} faces; track_faces must follow detect_faces",
+                "the detector skipped the frame, but it has {} faces; track_faces must follow detect_faces",
                 faces.faces.len()
             )
             .into());
@@ -220,20 +219,20 @@ impl Actor for TrackFaces {
 }
 
 impl TrackFaces {
-    /// Moves the tracks on.
+    /// Advances the tracks by `dt`.
     fn pass_time(&mut self, dt: Duration) {
         self.tracker.advance(dt);
         self.since_detection = self.since_detection.map(|since| since.saturating_add(dt));
     }
 
-    /// Nobody is known any more.
+    /// Forgets all faces.
     fn start_anew(&mut self) {
         self.tracker.clear();
         self.since_detection = None;
         self.previous = None;
     }
 
-    /// A frame of another scene ends all tracks, and nobody is known until the detector looks again.
+    /// Ends all tracks at a scene cut; the faces are then unknown until the detector runs again.
     fn look_for_a_cut(&mut self, frame: &Frame) {
         if self.cut >= 2.0 {
             return;
@@ -247,14 +246,14 @@ impl TrackFaces {
         self.previous = Some(now);
     }
 
-    /// Says once if no track can live from one detection to the next.
+    /// Warns once if no track can survive from one detection to the next.
     fn check_pace(&mut self) {
         let gap = self.since_detection.replace(Duration::ZERO);
         if let Some(gap) = gap.filter(|&gap| gap > self.max_lost && !self.warned) {
             self.warned = true;
             tracing::warn!(
                 node = self.node,
-                "the detector looked at no frame for {gap:?}, longer than max_lost ({:?}): \
+                "the detector ran on no frame for {gap:?}, longer than max_lost ({:?}): \
                  faces get new ids; raise max_lost, or detect more often",
                 self.max_lost
             );

@@ -1,16 +1,16 @@
-//! What a card may not say although its YAML is well-formed.
+//! Checks for cards that are well-formed YAML but inconsistent.
 
 use super::spec::{ClaheChannel, Colour, ModelCard, ScalingStep};
 use super::values::Factors;
 use crate::face::{EXPRESSIONS, Expression};
 
-/// An input beyond this side is a slip of the pen, and would take gigabytes.
+/// Maximum side of an input; more is a mistake, and would take gigabytes.
 const MOST_PIXELS: usize = 4096;
-/// Tiles across or down, at most.
+/// Maximum number of tiles in either direction.
 const MOST_TILES: usize = 256;
 
 impl ModelCard {
-    /// Everything about the card that no model can fulfil; empty for a good card.
+    /// Returns everything in the card that no model can fulfil; empty for a valid card.
     pub(super) fn contradictions(&self) -> Vec<String> {
         let mut problems = Vec::new();
         self.check_input(&mut problems);
@@ -45,7 +45,7 @@ impl ModelCard {
         let margin = self.crop.margin;
         if !(-0.4..=1.0).contains(&margin) {
             problems.push(format!(
-                "`crop.margin` is {margin}, but must be between -0.4 and 1 (a share of the box, not pixels)"
+                "`crop.margin` is {margin}, but must be between -0.4 and 1 (a fraction of the box, not pixels)"
             ));
         }
     }
@@ -67,7 +67,7 @@ impl ModelCard {
         }
         match (clahe.on, self.input.colour) {
             (ClaheChannel::Gray, Colour::Rgb | Colour::Bgr) => problems.push(
-                "`clahe.on: gray` contradicts the colour input; equalise `l`, or say `input.colour: gray`".to_owned(),
+                "`clahe.on: gray` contradicts the colour input; equalise `l`, or set `input.colour: gray`".to_owned(),
             ),
             (ClaheChannel::L, Colour::Gray) => problems.push(
                 "`clahe.on: l` contradicts `input.colour: gray`; equalise `gray`".to_owned(),
@@ -139,8 +139,9 @@ impl ModelCard {
             problems.push("`output.classes` has contempt more than once".to_owned());
         }
         if self.architecture.is_some() && !self.output.ignored.is_empty() {
-            problems
-                .push("`output.classes` has contempt, which only a model.onnx may say".to_owned());
+            problems.push(
+                "`output.classes` has contempt, which only a model.onnx may output".to_owned(),
+            );
         }
         let temperature = self.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {

@@ -1,43 +1,43 @@
-//! The fields of a model card, as they are written in the file; what they may not say together is `contradictions`'s.
+//! Fields of a model card as written in the file; `contradictions` checks their combinations.
 
 use serde::{Deserialize, Serialize};
 
 use super::values::{Factors, Size};
 use crate::face::Expression;
 
-/// What a model takes and what it says; `card.yaml` in its folder.
+/// Description of a model's input and output; `card.yaml` in its folder.
 ///
-/// A face becomes the model's input in this order: [`CropSpec`], colour, CLAHE (`at: crop`), `interpolation` to the
-/// input's size, CLAHE (`at: input`), `scaling`, layout.
+/// A face is converted into the model's input in this order: [`CropSpec`], colour, CLAHE (`at: crop`), `interpolation`
+/// to the input's size, CLAHE (`at: input`), `scaling`, layout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
-    /// Network that `model.safetensors` holds the weights of. Default: none, the weights are `model.onnx`.
+    /// Name of the network whose weights are in `model.safetensors`. Default: none, the weights are `model.onnx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
-    /// The tensor that the model takes.
+    /// The model's input tensor.
     pub input: InputSpec,
-    /// Which part of the frame becomes the input. Default: the box, grown to the input's aspect ratio.
+    /// The part of the frame that becomes the input. Default: the box, enlarged to the input's aspect ratio.
     #[serde(default)]
     pub crop: CropSpec,
     /// Contrast-limited adaptive histogram equalisation. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clahe: Option<ClaheSpec>,
-    /// How the crop is brought to the input's size.
+    /// How the crop is resized to the input's size.
     pub interpolation: Interpolation,
-    /// What is done to the values 0..255, in this order; an empty list leaves them as they are.
+    /// Operations on the values 0..255, in this order; an empty list leaves them unchanged.
     pub scaling: Vec<ScalingStep>,
-    /// What the model says.
+    /// The model's output.
     pub output: OutputSpec,
-    /// Logits are divided by it before the softmax (Guo et al. 2017); 1 changes nothing. Default: 1.
+    /// Divisor of the logits before the softmax (Guo et al. 2017); 1 changes nothing. Default: 1.
     #[serde(default = "one")]
     pub temperature: f64,
     /// Licence of the weights.
     pub licence: String,
-    /// Where the weights come from: an address, or the run that trained them.
+    /// Origin of the weights: an address, or the run that trained them.
     pub source: String,
-    /// SHA-256 of the weights' file, 64 hexadecimal digits. Default: none, for a card that has no weights yet; a
-    /// model's folder needs it.
+    /// SHA-256 of the weights file, 64 hexadecimal digits. Default: none, for a card that has no weights yet; required
+    /// in a model folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
@@ -46,7 +46,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// The tensor that a model takes, without its batch dimension.
+/// A model's input tensor, without its batch dimension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
@@ -61,17 +61,17 @@ pub struct InputSpec {
 }
 
 impl InputSpec {
-    /// Values of one input.
+    /// Returns the number of values in one input.
     pub fn len(&self) -> usize {
         self.size.width * self.size.height * self.colour.channels()
     }
 
-    /// True if an input has no values, which a card is refused for.
+    /// Returns whether an input has no values; such a card is rejected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Dimensions of one input, without the batch.
+    /// Returns the dimensions of one input, without the batch.
     pub fn shape(&self) -> [usize; 3] {
         let (height, width) = (self.size.height, self.size.width);
         match self.layout {
@@ -104,7 +104,7 @@ pub enum Colour {
 }
 
 impl Colour {
-    /// Number of channels.
+    /// Returns the number of channels.
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb | Self::Bgr => 3,
@@ -113,47 +113,47 @@ impl Colour {
     }
 }
 
-/// Which part of a frame becomes a model's input.
+/// The part of a frame that becomes a model's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CropSpec {
-    /// What is added on each side of the box, as a share of its width or height; negative takes away. Between -0.4
-    /// and 1. Default: 0.
+    /// Margin added on each side of the box, as a fraction of its width or height; negative values shrink it. Between
+    /// -0.4 and 1. Default: 0.
     pub margin: f64,
-    /// What happens to a box whose aspect ratio is not the input's. Default: `keep`.
+    /// How a box is fitted to the input's aspect ratio. Default: `keep`.
     pub aspect: Aspect,
-    /// Whether the face is turned upright. Default: `none`.
+    /// Whether the face is rotated upright. Default: `none`.
     pub alignment: Alignment,
-    /// What stands where the crop reaches beyond the frame. Default: `replicate`.
+    /// Fill where the crop extends beyond the frame. Default: `replicate`.
     pub border: Border,
 }
 
-/// What happens to a box whose aspect ratio is not the input's.
+/// How a box is fitted to the input's aspect ratio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aspect {
-    /// Its shorter direction grows around the centre: the face keeps its proportions.
+    /// It is enlarged around its centre in the shorter direction: the face keeps its proportions.
     #[default]
     Keep,
     /// It is stretched.
     Stretch,
 }
 
-/// Whether a face is turned upright.
+/// Whether a face is rotated upright.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Alignment {
     /// The crop is the box.
     #[default]
     None,
-    /// The five landmarks are brought to the places of the ArcFace template (Deng 2019) by a similarity transform. A
-    /// face without landmarks gets no crop.
+    /// The five landmarks are mapped to their positions in the ArcFace template (Deng 2019) by a similarity transform.
+    /// A face without landmarks gets no crop.
     Landmarks,
     /// As `landmarks`, but a face without landmarks is cropped by its box.
     LandmarksOrBox,
 }
 
-/// What stands where a crop reaches beyond its frame.
+/// Fill where a crop extends beyond its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Border {
@@ -164,41 +164,41 @@ pub enum Border {
     Zero,
 }
 
-/// Contrast-limited adaptive histogram equalisation, as OpenCV's `createCLAHE` does it.
+/// Contrast-limited adaptive histogram equalisation, as implemented by OpenCV's `createCLAHE`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaheSpec {
     /// Contrast limit, above 0.
     pub clip: f64,
-    /// Tiles `[across, down]`, or one number for both.
+    /// Number of tiles `[horizontal, vertical]`, or one number for both.
     pub tiles: Size,
-    /// Which channel is equalised.
+    /// The channel that is equalised.
     pub on: ClaheChannel,
-    /// Before or after the resize.
+    /// Whether it runs before or after the resize.
     pub at: ClaheStage,
 }
 
-/// Which channel is equalised.
+/// The channel that is equalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaheChannel {
-    /// The only one of a gray input.
+    /// The only channel of a gray input.
     Gray,
-    /// L of Lab, of a colour input.
+    /// L of the Lab colour space, for a colour input.
     L,
 }
 
-/// When the equalisation happens.
+/// When the equalisation runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaheStage {
-    /// On the crop in the frame's own resolution, before the resize.
+    /// On the crop at the frame's own resolution, before the resize.
     Crop,
-    /// On the input's size, after the resize.
+    /// At the input's size, after the resize.
     Input,
 }
 
-/// How a picture is brought to another size; OpenCV's methods of the same names.
+/// How a picture is resized; OpenCV's methods of the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -206,13 +206,13 @@ pub enum Interpolation {
     Nearest,
     Linear,
     Cubic,
-    /// Mean of the pixels that fall on one; close to `linear` where a picture grows.
+    /// Mean of the pixels that map to one; close to `linear` if a picture is enlarged.
     Area,
     Lanczos4,
 }
 
-/// One step from the values 0..255 to what a model takes. Each factor is one number, or one for each channel in the
-/// input's order.
+/// One step of converting the values 0..255 into a model's input values. Each factor is one number, or one for each
+/// channel in the input's order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -234,34 +234,34 @@ pub struct Normalisation {
     pub std: Factors,
 }
 
-/// What a model says.
+/// A model's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OutputFile", into = "OutputFile")]
 pub struct OutputSpec {
     /// Name of the output in the model.
     pub name: String,
-    /// What its values are.
+    /// Kind of its values.
     pub kind: OutputKind,
-    /// The seven expressions in the order in which the model has them.
+    /// The seven expressions in the model's order.
     pub classes: Vec<Expression>,
-    /// Positions of the model's other values (`contempt` in the card), which are left out; probabilities are divided by
-    /// the sum of the rest.
+    /// Positions of the model's other values (`contempt` in the card), which are left out; probabilities are
+    /// renormalised without them.
     pub ignored: Vec<usize>,
 }
 
 impl OutputSpec {
-    /// How many values the model says of an input, before some are left out.
+    /// Returns the number of values that the model outputs for one input, before some are left out.
     pub fn len(&self) -> usize {
         self.classes.len() + self.ignored.len()
     }
 
-    /// True for a card without classes, which is refused.
+    /// Returns whether there are no classes; such a card is rejected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// An output as the card writes it.
+/// An output in the card's file format.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutputFile {
@@ -270,7 +270,7 @@ struct OutputFile {
     classes: Vec<ClassName>,
 }
 
-/// A class of a model: an expression, or one that is none of the seven.
+/// A class of a model: one of the seven expressions, or another one.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ClassName {
@@ -285,7 +285,7 @@ enum ClassName {
 }
 
 impl ClassName {
-    /// In the order of [`Expression::ALL`].
+    /// The expressions in the order of [`Expression::ALL`].
     const EXPRESSIONS: [Self; 7] = [
         Self::Angry,
         Self::Disgust,
@@ -339,7 +339,7 @@ impl From<OutputSpec> for OutputFile {
     }
 }
 
-/// What the values of an output are.
+/// Kind of an output's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {

@@ -1,4 +1,4 @@
-//! Cards as people write them, right and wrong.
+//! Cards as people write them, valid and invalid.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn parse(text: &str) -> Result<ModelCard, CardError> {
     ModelCard::parse(text, Path::new("models/x/card.yaml"))
 }
 
-/// The message for the good card with one thing put in the place of another.
+/// Returns the error message for the valid card with `from` replaced by `to`.
 fn message(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from));
     parse(&GOOD.replace(from, to)).unwrap_err().to_string()

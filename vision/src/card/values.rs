@@ -1,11 +1,11 @@
-//! Values that a card may write in a short and a long form.
+//! Card values that have a short and a long form.
 
 use std::fmt;
 
 use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Width and height; one number in a file stands for both.
+/// Width and height; in a file, a single number stands for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Size {
@@ -14,7 +14,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// As wide as high.
+    /// Returns a size with equal width and height.
     pub fn square(side: usize) -> Self {
         Self {
             width: side,
@@ -77,10 +77,10 @@ impl<'de> Visitor<'de> for SizeVisitor {
 pub struct Factors(pub Vec<f64>);
 
 impl Factors {
-    /// The factor of a channel.
+    /// Returns the factor of a channel.
     ///
     /// # Panics
-    /// If there are several factors, but none for this channel, which a card that was loaded rules out.
+    /// Panics if there are several factors, but none for this channel, which is impossible for a loaded card.
     pub fn of(&self, channel: usize) -> f64 {
         match self.0.as_slice() {
             [all] => *all,

@@ -1,25 +1,25 @@
-//! How a JPEG file ends, as far as its markers tell (ITU-T T.81, annex B). Decodes nothing.
+//! Determines from its markers how a JPEG file ends (ITU-T T.81, annex B), without decoding it.
 
 const END_OF_IMAGE: u8 = 0xD9;
 const START_OF_SCAN: u8 = 0xDA;
 
-/// So many bytes of zero at the end are room that was kept for a file and never filled.
+/// Number of trailing zero bytes that indicate space allocated for a file but never filled.
 const NEVER_FILLED: usize = 16;
 
 /// How a file ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// With its end-of-image marker, or it is no JPEG. What stands behind the marker is no part of the picture: phones
-    /// put a film there.
+    /// With its end-of-image marker, or it is not a JPEG. Data after the marker, where phones put a film, is not part
+    /// of the picture.
     Marked,
-    /// In the last scan that a picture needs; whether that is all there, only a decoder can tell.
+    /// In the last scan that a picture needs; only a decoder can tell whether that is complete.
     Open,
-    /// Before that.
+    /// Before the last scan.
     Cut,
 }
 
-/// Looks at the markers of a file. Segments say how long they are; inside a scan, 0xFF is never followed by a marker's
-/// code, but by 0 or the number of a restart.
+/// Scans the markers of a file. Segments state their length; inside a scan, 0xFF is never followed by a marker's code,
+/// but by 0 or the number of a restart.
 pub(super) fn of(bytes: &[u8]) -> End {
     if !bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return End::Marked;
@@ -27,7 +27,7 @@ pub(super) fn of(bytes: &[u8]) -> End {
     let mut scans = Scans::default();
     let mut at = 2;
     loop {
-        // Markers may be padded by more of their first byte; what is none is skipped, as decoders do.
+        // Markers may be padded by repeating their first byte; bytes that are not a marker are skipped, as decoders do.
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(marker) = rest
             .windows(2)
@@ -54,7 +54,7 @@ pub(super) fn of(bytes: &[u8]) -> End {
         };
         match name {
             START_OF_SCAN => scans.scan(segment),
-            // Frames of every kind; between them stand tables and what is reserved.
+            // Frames of every kind; the codes in between are tables and reserved ones.
             0xC0..=0xCF if !matches!(name, 0xC4 | 0xC8 | 0xCC) => scans.frame(segment),
             _ => {}
         }
@@ -62,18 +62,18 @@ pub(super) fn of(bytes: &[u8]) -> End {
     }
 }
 
-/// Which coefficients of which component the scans have given up to their last bit.
+/// Coefficients of each component that the scans have provided up to their last bit.
 #[derive(Debug, Default)]
 struct Scans(Vec<(u8, u64)>);
 
 impl Scans {
-    /// A frame's header: precision, height, width, and three bytes for each component.
+    /// Reads a frame header: precision, height, width, and three bytes for each component.
     fn frame(&mut self, segment: &[u8]) {
         let components = segment.get(6..).unwrap_or_default().chunks_exact(3);
         self.0 = components.map(|component| (component[0], 0)).collect();
     }
 
-    /// A scan's header: two bytes for each component, the first and the last coefficient, and which bits of them.
+    /// Reads a scan header: two bytes for each component, the first and the last coefficient, and which bits of them.
     fn scan(&mut self, segment: &[u8]) {
         let Some((&count, rest)) = segment.split_first() else {
             return;
@@ -107,7 +107,8 @@ mod tests {
         [&[0xFF, name], &length[..], data].concat()
     }
 
-    /// A picture of two components, up to and with these scans: component, first and last coefficient, bits.
+    /// Returns a picture of two components, up to and including these scans: component, first and last coefficient,
+    /// bits.
     fn picture(scans: &[(u8, u8, u8, u8)]) -> Vec<u8> {
         let frame = segment(0xC2, &[8, 0, 8, 0, 8, 2, 1, 0x11, 0, 2, 0x11, 0]);
         let mut bytes = [&[0xFF, 0xD8][..], &frame].concat();

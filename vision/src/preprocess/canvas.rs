@@ -1,5 +1,5 @@
-//! Pixels that OpenCV writes into, kept between faces (a `Mat` would be freed and allocated for every new size), and
-//! sizes and methods as OpenCV has them.
+//! Pixel buffers that OpenCV writes into, kept between faces (a `Mat` would be freed and allocated for every new size),
+//! and conversions to OpenCV's sizes and methods.
 
 use opencv::boxed_ref::BoxedRefMut;
 use opencv::core::{Mat, Size, Vec3b};
@@ -7,15 +7,15 @@ use opencv::imgproc;
 
 use crate::card::Interpolation;
 
-/// A picture of changing size in a buffer that only grows.
+/// A picture of varying size in a buffer that only grows.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
     bytes: Vec<u8>,
 }
 
 impl Canvas {
-    /// A picture of this size with 1 or 3 channels of 8 bits; its contents are arbitrary. OpenCV writes into it as long
-    /// as what it writes has just this size and type.
+    /// Returns a picture of this size with 1 or 3 channels of 8 bits; its contents are arbitrary. OpenCV writes into it
+    /// only if its result has exactly this size and type.
     pub(super) fn paint(
         &mut self,
         size: Size,
@@ -34,13 +34,13 @@ impl Canvas {
     }
 }
 
-/// OpenCV's size; sides beyond its integers saturate and fail in OpenCV.
+/// Returns OpenCV's size; sides beyond its integers saturate and fail in OpenCV.
 pub(super) fn size(width: usize, height: usize) -> Size {
     let side = |pixels| i32::try_from(pixels).unwrap_or(i32::MAX);
     Size::new(side(width), side(height))
 }
 
-/// OpenCV's number for a method.
+/// Returns OpenCV's constant for a method.
 pub(super) fn method(interpolation: Interpolation) -> i32 {
     match interpolation {
         Interpolation::Nearest => imgproc::INTER_NEAREST,

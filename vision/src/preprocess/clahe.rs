@@ -1,4 +1,4 @@
-//! Contrast-limited adaptive histogram equalisation of a gray picture, or of L of a colour picture.
+//! Contrast-limited adaptive histogram equalisation of a gray picture, or of the L channel of a colour picture.
 
 use opencv::boxed_ref::BoxedRef;
 use opencv::core::{self, Mat, Ptr};
@@ -8,7 +8,8 @@ use opencv::prelude::*;
 use super::canvas::{self, Canvas};
 use crate::card::ClaheSpec;
 
-/// Equalises pictures of any size. Gray or L follows from the picture, as a card that was loaded does not mix them.
+/// Equalises pictures of any size. Whether it equalises gray or L depends on the picture, since a loaded card does not
+/// mix them.
 #[derive(Debug)]
 pub(super) struct Equaliser {
     clahe: Ptr<CLAHE>,
@@ -30,7 +31,7 @@ impl Equaliser {
         })
     }
 
-    /// The equalised picture, of the same size and channels.
+    /// Returns the equalised picture, with the same size and channels.
     pub(super) fn equalise(
         &mut self,
         picture: &BoxedRef<'_, Mat>,

@@ -1,4 +1,4 @@
-//! Which part of a frame becomes a model's input, and cutting it out.
+//! Selects and cuts out the part of a frame that becomes a model's input.
 
 use opencv::boxed_ref::BoxedRef;
 use opencv::core::{self, Mat, Scalar};
@@ -12,7 +12,7 @@ use crate::card::{
 };
 use crate::face::{Landmarks, Rect};
 
-/// Places of the landmarks in a picture of 112 × 112: ArcFace (Deng 2019), as in insightface's `face_align.py`.
+/// Positions of the landmarks in a picture of 112 × 112: ArcFace (Deng 2019), as in insightface's `face_align.py`.
 const TEMPLATE: [[f64; 2]; 5] = [
     [38.2946, 51.6963],
     [73.5318, 51.5014],
@@ -21,7 +21,7 @@ const TEMPLATE: [[f64; 2]; 5] = [
     [70.7299, 92.2041],
 ];
 const TEMPLATE_SIDE: f64 = 112.0;
-/// A crop's sides are at most this many times the frame's longer side: beyond it a slip somewhere else would take
+/// Maximum size of a crop's sides, in multiples of the frame's longer side: beyond it, a mistake elsewhere would take
 /// gigabytes.
 const MOST_FRAMES: f64 = 4.0;
 
@@ -30,7 +30,7 @@ const MOST_FRAMES: f64 = 4.0;
 pub(super) struct Cropper {
     spec: CropSpec,
     size: Size,
-    /// Warp straight to the input's size: nothing has to see the crop in the frame's own resolution.
+    /// Whether to warp straight to the input's size: no step needs the crop at the frame's own resolution.
     straight: bool,
     warp_method: i32,
     canvas: Canvas,
@@ -44,7 +44,7 @@ impl Cropper {
             spec: card.crop,
             size: card.input.size,
             straight: !area && !clahe_first,
-            // A warp knows no mean over an area; it only turns then, and the resize takes the means.
+            // A warp cannot average over an area; it only rotates then, and the resize averages.
             warp_method: if area {
                 imgproc::INTER_LINEAR
             } else {
@@ -54,8 +54,8 @@ impl Cropper {
         }
     }
 
-    /// The part of the picture that the card asks for, in the picture's own resolution or (aligned) in the input's
-    /// size.
+    /// Returns the part of the picture that the card asks for, at the picture's own resolution or (aligned) at the
+    /// input's size.
     pub(super) fn crop<'a>(
         &'a mut self,
         picture: &'a BoxedRef<'_, Mat>,
@@ -72,7 +72,7 @@ impl Cropper {
         }
     }
 
-    /// The box with its margin, in whole pixels.
+    /// Cuts out the box with its margin, in whole pixels.
     fn cut<'a>(
         &'a mut self,
         picture: &'a BoxedRef<'_, Mat>,
@@ -103,7 +103,7 @@ impl Cropper {
         Ok(whole.into())
     }
 
-    /// The face turned so that its landmarks stand where the template has them.
+    /// Rotates the face so that its landmarks match those of the template.
     fn align<'a>(
         &'a mut self,
         picture: &'a BoxedRef<'_, Mat>,
@@ -153,7 +153,7 @@ fn border(border: Border) -> i32 {
     }
 }
 
-/// A box must have an area, and some of it inside the picture.
+/// Checks that a box has an area, and that some of it is inside the picture.
 fn check_rect(picture: &BoxedRef<'_, Mat>, rect: &Rect) -> Result<(), FaceError> {
     let Rect { x, y, w, h } = *rect;
     let sides = [x, y, w, h, x + w, y + h];
@@ -175,7 +175,8 @@ fn check_size(picture: &BoxedRef<'_, Mat>, width: f64, height: f64) -> Result<()
     Ok(())
 }
 
-/// The box with margin and aspect ratio as the card says, rounded to whole pixels around its centre. Sides saturate.
+/// Returns the box with margin and aspect ratio according to the card, rounded to whole pixels around its centre. Sides
+/// saturate.
 fn window(spec: &CropSpec, input: Size, rect: &Rect) -> core::Rect {
     let [x, y, w, h] = [rect.x, rect.y, rect.w, rect.h].map(f64::from);
     let growth = 1.0 + 2.0 * spec.margin;
@@ -186,16 +187,16 @@ fn window(spec: &CropSpec, input: Size, rect: &Rect) -> core::Rect {
         height = height.max(width / aspect);
     }
     let (width, height) = (width.round().max(1.0), height.round().max(1.0));
-    // Halves go up on both sides of zero, so that a face at the frame's edge is cut like any other.
+    // Halves round up on both sides of zero, so that a face at the frame's edge is cut like any other.
     let left = (x + w / 2.0 - width / 2.0 + 0.5).floor();
     let top = (y + h / 2.0 - height / 2.0 + 0.5).floor();
-    // Far below the integers' limits, so that no sum of two overflows; `check_size` refuses what is cut off here.
+    // Far below the integers' limits, so that no sum of two overflows; `check_size` rejects what is clamped here.
     let [left, top, width, height] =
         [left, top, width, height].map(|side| side.clamp(-1e9, 1e9) as i32);
     core::Rect::new(left, top, width, height)
 }
 
-/// The template in pixels of the input: as large as fits, in the middle, shrunk by the margin.
+/// Returns the template in pixels of the input: as large as fits, centred, shrunk by the margin.
 fn template(input: Size, margin: f64) -> [[f64; 2]; 5] {
     let (width, height) = (input.width as f64, input.height as f64);
     let scale = width.min(height) / TEMPLATE_SIDE / (1.0 + 2.0 * margin);
@@ -208,7 +209,7 @@ fn template(input: Size, margin: f64) -> [[f64; 2]; 5] {
     })
 }
 
-/// q = a·p + b over complex numbers: turns, scales and moves, never mirrors.
+/// The map q = a·p + b over complex numbers: rotates, scales and moves, never mirrors.
 #[derive(Clone, Copy, Debug)]
 struct Similarity {
     a: [f64; 2],
@@ -216,13 +217,13 @@ struct Similarity {
 }
 
 impl Similarity {
-    /// Pixels of the input for a pixel of the frame.
+    /// Returns the pixels of the input per pixel of the frame.
     fn scale(&self) -> f64 {
         self.a[0].hypot(self.a[1])
     }
 
-    /// As a 2 × 3 matrix into a picture that is larger by these factors. Integers are the centres of pixels, which grow
-    /// around the pictures' outer edges.
+    /// Returns a 2 × 3 matrix into a picture enlarged by these factors. Integers are the centres of pixels; enlarging
+    /// keeps the outer edges of the pictures aligned.
     fn grown(&self, across: f64, down: f64) -> [f64; 6] {
         let Self { a, b } = self;
         let shifted = |to: f64, by: f64| (to + 0.5) * by - 0.5;
@@ -237,7 +238,8 @@ impl Similarity {
     }
 }
 
-/// The similarity that brings the landmarks nearest to their targets: least squares (Umeyama 1991, two dimensions).
+/// Returns the similarity that maps the landmarks closest to their targets: least squares (Umeyama 1991, two
+/// dimensions).
 fn similarity(landmarks: &Landmarks, targets: &[[f64; 2]; 5]) -> Result<Similarity, FaceError> {
     let points = landmarks.map(|point| [f64::from(point.x), f64::from(point.y)]);
     let middle = |points: &[[f64; 2]; 5]| {
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn a_turned_and_scaled_template_is_turned_back() {
         let targets = template(Size::square(112), 0.0);
-        // Twice as large, turned by a quarter, moved.
+        // Twice as large, rotated by a quarter, moved.
         let seen = targets.map(|[x, y]| [-2.0 * y + 300.0, 2.0 * x + 20.0]);
         let found = similarity(&landmarks(seen), &targets).unwrap();
         assert!((found.scale() - 0.5).abs() < 1e-6);

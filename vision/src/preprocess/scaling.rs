@@ -1,9 +1,9 @@
-//! From 8-bit pixels to the values and the layout that a model takes.
+//! Converts 8-bit pixels into the values and the layout that a model expects.
 
 use crate::card::{Colour, Layout, ModelCard, ScalingStep};
 
-/// Scales and lays out pictures of the input's size. A pixel has 256 values, so a table for each channel holds what the
-/// card's steps make of them, computed in f64.
+/// Scales and lays out pictures of the input's size. Since a channel has 256 possible values, a table for each channel
+/// holds the results of the card's steps, computed in f64.
 #[derive(Debug)]
 pub(super) struct Scaler {
     channels: Vec<Channel>,
@@ -12,7 +12,7 @@ pub(super) struct Scaler {
 
 #[derive(Debug)]
 struct Channel {
-    /// Place of the channel in a pixel of a frame (BGR, or gray).
+    /// Index of the channel in a pixel of a frame (BGR, or gray).
     source: usize,
     table: [f32; 256],
 }

@@ -1,4 +1,5 @@
-//! Inputs against values computed by hand, against OpenCV called directly, and laws that hold for every face.
+//! Inputs compared with values computed by hand and with direct calls of OpenCV, and properties that hold for every
+//! face.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use super::*;
 use crate::card::{Aspect, ModelCard};
 use crate::face::Point;
 
-/// A card whose input, crop and further lines are given; values stay 0..255 unless `more` scales them.
+/// Returns a card with this input and further lines; values stay 0..255 unless `more` scales them.
 fn card(input: &str, interpolation: &str, scaling: &str, more: &str) -> ModelCard {
     let text = format!(
         "input: {{name: x, {input}}}
@@ -37,7 +38,7 @@ fn run(card: &ModelCard, frame: &Frame, rect: &Rect) -> Result<Vec<f32>, Preproc
     Ok(out)
 }
 
-/// Every pixel differs from its neighbours, in all channels.
+/// Returns a picture whose pixels differ from their neighbours in all channels.
 fn pattern(width: usize, height: usize) -> Frame {
     let pixels = (0..width * height * 3).map(|at| (at * 37 + at / 11 * 5) as u8);
     Frame::from_bgr(width, height, pixels.collect())
@@ -160,7 +161,7 @@ fn a_buffer_of_another_length_is_refused() {
     ));
 }
 
-/// Where the ArcFace template has the landmarks, in a frame of 112 × 112.
+/// Returns the landmarks of the ArcFace template, in a frame of 112 × 112.
 fn template_landmarks() -> Landmarks {
     let points = [
         [38.2946, 51.6963],
@@ -201,7 +202,7 @@ fn a_face_that_stands_like_the_template_is_taken_as_it_is() {
 fn a_face_that_lies_on_its_side_is_turned_upright() {
     let frame = pattern(112, 112);
     let upright = aligned("linear", &frame, &template_landmarks());
-    // A quarter turn of picture and landmarks: (x, y) → (111 − y, x).
+    // Picture and landmarks are rotated by a quarter turn: (x, y) → (111 − y, x).
     let mut turned = vec![0; frame.bgr().len()];
     for (at, pixel) in frame.bgr().chunks_exact(3).enumerate() {
         let (x, y) = (at % 112, at / 112);
@@ -220,7 +221,7 @@ fn a_face_that_lies_on_its_side_is_turned_upright() {
 
 #[test]
 fn a_large_aligned_face_is_averaged_not_sampled() {
-    // Twice the template's size, black and white columns: a mean of each pair is gray.
+    // Twice the template's size, black and white columns: the mean of each pair is gray.
     let columns: Vec<u8> = (0..224 * 224).map(|at| (at % 2 * 254) as u8).collect();
     let landmarks = template_landmarks().map(|Point { x, y }| Point {
         x: x * 2.0 + 0.5,
@@ -268,7 +269,7 @@ fn landmarks_outside_of_the_frame_are_no_crop() {
     ));
 }
 
-/// Gray picture of OpenCV's CLAHE, called directly.
+/// Calls OpenCV's CLAHE directly on a gray picture.
 fn clahe(source: &Mat) -> Mat {
     let mut clahe = imgproc::create_clahe(2.0, core::Size::new(4, 4)).unwrap();
     let mut equalised = Mat::default();
@@ -359,7 +360,7 @@ fn opencv_paints_on_the_canvas_and_not_on_memory_of_its_own() {
     assert_eq!(painted.data(), place);
 }
 
-/// Any card that a property should hold for.
+/// Generates any card that a property should hold for.
 fn cards() -> impl Strategy<Value = ModelCard> {
     let sides = (1_usize..40, 1_usize..40);
     let colour = prop::sample::select(vec![("rgb", "l"), ("bgr", "l"), ("gray", "gray")]);
@@ -445,7 +446,7 @@ proptest! {
         };
         let reach = f64::from(w.max(h)) * (1.0 + 2.0 * card.crop.margin) * stretch;
         prop_assume!(reach < 70.0);
-        // The same picture inside of two frames; the crops reach beyond neither.
+        // The same picture inside two frames; the crops extend beyond neither.
         let small = pattern(20, 20);
         let place = |left: usize, top: usize| {
             let mut pixels = vec![90; 100 * 100 * 3];

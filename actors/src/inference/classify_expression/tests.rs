@@ -1,4 +1,5 @@
-//! Real models against a session that is run directly, and a model of one node for what the real ones do not do.
+//! Compares real models with a session that is run directly, and uses a one-node model for cases that the real ones do
+//! not cover.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::skipped;
 
 const CANONICAL: &str = "[angry, disgust, fear, happy, sad, surprise, neutral]";
 
-/// A card without its `sha256`.
+/// Returns a card without its `sha256`.
 fn card(input: &str, interpolation: &str, scaling: &str, output: &str) -> String {
     format!(
         "input: {{{input}}}
@@ -50,7 +51,7 @@ fn face_api() -> String {
     )
 }
 
-/// Inputs of 7 × 1 gray pixels, whose values are the logits.
+/// Returns a card for inputs of 7 × 1 gray pixels, whose values are the logits.
 fn pixels_as_logits() -> String {
     card(
         "name: x, size: [7, 1], layout: nchw, colour: gray",
@@ -60,7 +61,7 @@ fn pixels_as_logits() -> String {
     )
 }
 
-/// A model folder with these weights and this card.
+/// Creates a model folder with these weights and this card.
 fn folder(card: &str, weights: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(ONNX_FILE), weights).unwrap();
@@ -74,7 +75,7 @@ fn data(file: &str) -> Option<PathBuf> {
     Some(skipped::data()?.join(file))
 }
 
-/// The real models, each with its file and its card.
+/// Returns the real models, each with its file and its card.
 fn real() -> Option<[tempfile::TempDir; 2]> {
     let xception = data("classify/fer2013_mini_XCEPTION.102-0.66.onnx")?;
     let face_api_file = data("classify/faceapi_face_expression.onnx")?;
@@ -107,7 +108,7 @@ fn face(crop: Option<Vec<f32>>) -> Face {
     }
 }
 
-/// One packet for each list of faces, with sequence numbers from 0.
+/// Returns one packet for each list of faces, with sequence numbers from 0.
 fn packets(lists: Vec<Vec<Face>>) -> Vec<Input> {
     let frame = Frame::from_bgr(1, 1, vec![0; 3]);
     let packet = |(sequence, faces)| {
@@ -117,7 +118,7 @@ fn packets(lists: Vec<Vec<Face>>) -> Vec<Input> {
     (0..).zip(lists).map(packet).collect()
 }
 
-/// What came out, in order, as (sequence, faces).
+/// Returns the outputs, in order, as (sequence, faces).
 fn classify(
     actor: &mut ActorDriver<ClassifyExpression>,
     lists: Vec<Vec<Face>>,
@@ -134,15 +135,15 @@ fn logits_face(logits: [f32; EXPRESSIONS]) -> Face {
     face(Some(logits.to_vec()))
 }
 
-/// A face whose model says this expression.
+/// Returns a face that the model classifies as this expression.
 fn sure(expression: Expression) -> Face {
     let mut logits = [0.0; EXPRESSIONS];
     logits[expression.index()] = 9.0;
     logits_face(logits)
 }
 
-/// An ONNX model of one node, `Flatten`, from `x` with the sides of `input` to `y` [batch, 7]: just enough of the
-/// protobuf encoding. A side of 0 is left open.
+/// Returns an ONNX model of one node, `Flatten`, from `x` with the sides of `input` to `y` [batch, 7]: just enough of
+/// the protobuf encoding. A side of 0 is dynamic.
 fn flatten_model(input: [u8; 4]) -> Vec<u8> {
     fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
         let len = u8::try_from(bytes.len()).unwrap();
@@ -294,7 +295,7 @@ fn parameters_without_a_graph_are_refused() {
     );
 }
 
-/// Pictures with a face of this class, from the noisy web images.
+/// Returns pictures of faces of this class, from the noisy web images.
 fn pictures(class: &str, count: usize) -> Vec<Mat> {
     let folder = data("fer/muxspace").unwrap().join(class);
     let mut paths: Vec<_> = std::fs::read_dir(folder)
@@ -315,7 +316,7 @@ fn frame(picture: &Mat) -> Frame {
     Frame::from_bgr(picture.cols() as usize, picture.rows() as usize, bytes)
 }
 
-/// Crops of whole pictures, as the card in the folder describes them.
+/// Returns crops of whole pictures, made according to the card in the folder.
 fn crops(model: &Path, pictures: &[Mat]) -> Vec<Face> {
     let card = ModelCard::load(model).unwrap().card;
     let mut preprocessor = Preprocessor::new(&card).unwrap();
@@ -351,7 +352,7 @@ fn small(picture: &Mat, side: i32, interpolation: Interpolation) -> Mat {
     small
 }
 
-/// mini-XCEPTION run directly, its preprocessing written out.
+/// Runs mini-XCEPTION directly, with its preprocessing written out.
 fn direct_xception(session: &mut Session, picture: &Mat) -> Vec<f32> {
     let mut gray = Mat::default();
     imgproc::cvt_color_def(picture, &mut gray, imgproc::COLOR_BGR2GRAY).unwrap();
@@ -363,7 +364,7 @@ fn direct_xception(session: &mut Session, picture: &Mat) -> Vec<f32> {
     direct(session, &[1, 1, 64, 64], &values)
 }
 
-/// face-api run directly, its preprocessing written out; in the canonical order.
+/// Runs face-api directly, with its preprocessing written out; the result is in the canonical order.
 fn direct_face_api(session: &mut Session, picture: &Mat) -> Vec<f32> {
     let picture = small(picture, 112, Interpolation::Linear);
     let bytes = picture.data_bytes().unwrap();

@@ -1,5 +1,5 @@
-//! Frames that are held back until later ones have told where faces turn up that they do not know yet. Owns their order
-//! and for how long; what is hidden is `hiding`'s.
+//! Frames that are held back until later ones show faces that they do not know about yet. Owns their order and delay;
+//! `hiding` decides what is hidden.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use fermata_engine::{Envelope, Ticket};
 use crate::overlay::hiding::{FoundFace, Hidden};
 use crate::payload::Faces;
 
-/// Frames of a stream that are held back at most, however fast they come.
+/// Maximum number of held frames of a stream, however fast they arrive.
 pub(super) const MOST_HELD: usize = 48;
 
-/// A frame that waits.
+/// A frame that is held back.
 pub(super) struct HeldFrame {
     pub(super) ticket: Ticket,
     pub(super) envelope: Envelope,
     pub(super) faces: Arc<Faces>,
-    /// What is to be hidden, as far as it is known.
+    /// Regions to hide, as far as they are known.
     pub(super) hidden: Hidden,
-    /// Its own faces.
+    /// Faces of this frame.
     pub(super) found: Vec<FoundFace>,
 }
 
-/// The frames of a stream that wait, oldest first.
+/// Held frames of a stream, oldest first.
 #[derive(Default)]
 pub(super) struct HeldBack {
     frames: VecDeque<HeldFrame>,
-    /// Frames that had to go before their time, for want of room.
+    /// Number of frames that were released early for lack of room.
     pub(super) hurried: u64,
 }
 
 impl HeldBack {
-    /// Adds the next frame of the stream, and hides its faces in the frames of the time before it.
+    /// Adds the next frame of the stream, and hides its faces in the held frames within the delay before it.
     pub(super) fn push(&mut self, frame: HeldFrame, delay: Duration) {
         for before in &mut self.frames {
             if !is_over(&before.envelope, &frame.envelope, delay) {
@@ -43,7 +43,7 @@ impl HeldBack {
         self.frames.push_back(frame);
     }
 
-    /// The oldest frame, if its time is over or there are too many.
+    /// Returns the oldest frame if its delay is over or too many frames are held.
     pub(super) fn pop_due(&mut self, delay: Duration) -> Option<HeldFrame> {
         let (oldest, newest) = (self.frames.front()?, self.frames.back()?);
         if !is_over(&oldest.envelope, &newest.envelope, delay) {
@@ -55,13 +55,14 @@ impl HeldBack {
         self.frames.pop_front()
     }
 
-    /// The oldest frame.
+    /// Returns the oldest frame.
     pub(super) fn pop(&mut self) -> Option<HeldFrame> {
         self.frames.pop_front()
     }
 }
 
-/// Whether so much time lies between two frames, or a new segment, that the later one says nothing of the earlier.
+/// Returns whether two frames are so far apart in time, or in different segments, that the later one no longer affects
+/// the earlier.
 fn is_over(earlier: &Envelope, later: &Envelope, delay: Duration) -> bool {
     let passed_ns = later.pts_ns.saturating_sub(earlier.pts_ns);
     let is_late = u128::try_from(passed_ns).is_ok_and(|passed_ns| passed_ns > delay.as_nanos());

@@ -1,14 +1,14 @@
-//! Where panels go: beside their face, inside the frame, never over a face or another panel; and where they were
-//! before, if that is free.
+//! Placement of panels: beside their face, inside the frame, never over a face or another panel; and in their previous
+//! place if it is free.
 
 use std::collections::BTreeMap;
 
 use fermata_vision::{FrameMut, Rect};
 
-/// Frames for which it is remembered where a panel was that is not drawn.
+/// Number of frames for which the place of a panel that is no longer drawn is remembered.
 const REMEMBERED: u64 = 50;
 
-/// A part of the frame, whole pixels: first and one after the last.
+/// A region of the frame in whole pixels: first, and one past the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Area {
     left: i32,
@@ -19,7 +19,7 @@ pub(super) struct Area {
 
 impl Area {
     fn of(rect: &Rect) -> Self {
-        // A float becomes an integer with saturation, NaN 0; boxes far outside stay comparable.
+        // Casting a float to an integer saturates and turns NaN into 0; boxes far outside stay comparable.
         let bound = |value: f32| (value as i32).clamp(-100_000, 100_000);
         Self {
             left: bound(rect.x.floor()),
@@ -46,7 +46,7 @@ impl Area {
     }
 }
 
-/// What of a frame is taken by faces and panels.
+/// Regions of a frame that faces and panels occupy.
 pub(super) struct Free {
     size: (i32, i32),
     taken: Vec<Area>,
@@ -60,7 +60,7 @@ impl Free {
         }
     }
 
-    /// Takes the first place that is free for a panel of this size, the one of the slot `before` before all others.
+    /// Takes the first free place for a panel of this size, trying the place of the slot `before` first.
     pub(super) fn take(
         &mut self,
         places: &[(i32, i32)],
@@ -84,13 +84,13 @@ impl Free {
         inside && !self.taken.iter().any(|taken| taken.meets(area))
     }
 
-    /// The corners of the frame.
+    /// Returns places in the corners of the frame.
     pub(super) fn corners(&self, (width, height): (i32, i32)) -> [(i32, i32); 4] {
         let (right, bottom) = (self.size.0 - width, self.size.1 - height);
         [(0, 0), (right, 0), (0, bottom), (right, bottom)]
     }
 
-    /// Places for a label: above and below the box at its left and at its right edge, then at its sides.
+    /// Returns places for a label: above and below the box at its left and right edges, then beside it.
     pub(super) fn around(&self, face: &Rect, size: (i32, i32), gap: i32) -> [(i32, i32); 6] {
         let area = Area::of(face);
         let (width, height) = size;
@@ -110,8 +110,7 @@ impl Free {
         ]
     }
 
-    /// Places for a panel: to the right and to the left of the box, along its upper and its lower edge, then below and
-    /// above it.
+    /// Returns places for a panel: right and left of the box, along its upper and lower edges, then below and above it.
     pub(super) fn beside(&self, face: &Rect, size: (i32, i32), gap: i32) -> [(i32, i32); 6] {
         let area = Area::of(face);
         let (width, height) = size;
@@ -131,7 +130,7 @@ impl Free {
         ]
     }
 
-    /// Moved so that it is inside the frame.
+    /// Moves `x` so that the panel is inside the frame.
     fn across(&self, x: i32, width: i32) -> i32 {
         x.min(self.size.0 - width).max(0)
     }
@@ -141,11 +140,11 @@ impl Free {
     }
 }
 
-/// At which of its places each panel was last drawn, so that it does not jump.
+/// The place at which each panel was last drawn, so that it does not jump.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     frame: u64,
-    /// Slot and frame of the last time.
+    /// Slot, and the frame in which it was last drawn.
     last: BTreeMap<u64, (usize, u64)>,
 }
 

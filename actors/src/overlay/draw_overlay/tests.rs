@@ -1,4 +1,4 @@
-//! What comes out of the actor: pictures.
+//! Tests of the pictures that the actor emits.
 
 use fermata_engine::Capture;
 use fermata_engine::testing::{ActorDriver, capture, input, setup};
@@ -21,7 +21,7 @@ fn gray(width: usize, height: usize) -> Frame {
     Frame::from_bgr(width, height, vec![100; width * height * 3])
 }
 
-/// Four faces in a row that fill most of a frame, two of them touching, all of them classified.
+/// Returns four classified faces in a row that fill most of a frame, two of them touching.
 fn crowd(width: usize, height: usize) -> Vec<Face> {
     let side = 0.2 * width.min(height) as f32;
     let places = [0.0, 1.0, 2.2, 3.4];

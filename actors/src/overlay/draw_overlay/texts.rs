@@ -1,14 +1,14 @@
-//! What the label of a face says.
+//! Texts of the labels of faces.
 
 use fermata_vision::draw::ChipLook;
 use fermata_vision::{Expression, Face};
 
-/// A label, in full and as short as it gets.
+/// A label, in full and at its shortest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Label {
-    /// `3 happy 0.87`, as far as it is known; `3 happy 0.31 held` where another expression leads.
+    /// `3 happy 0.87`, as far as it is known; `3 happy 0.31 held` if another expression leads.
     pub(super) text: String,
-    /// `3`, its track. Without a `#`, which is a blob in small letters.
+    /// `3`, the number of its track. Without a `#`, which is illegible in small letters.
     pub(super) tag: String,
     pub(super) look: ChipLook,
 }
@@ -28,7 +28,7 @@ impl Label {
         };
         if let Some(label) = face.label.or(face.raw_label) {
             add(label.name());
-            // The smoothed label's number is the smoothed one, the classifier's label's its own.
+            // The smoothed label is shown with the smoothed probability, the classifier's label with its own.
             let numbers = match face.label {
                 Some(_) => face.smoothed.or(face.probabilities),
                 None => face.probabilities,

@@ -1,4 +1,4 @@
-//! Where the address comes from, and how it is shown.
+//! Source of the address, and how it is shown.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,29 +9,29 @@ use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bytes that are read of a file with an address.
+/// Maximum number of bytes read from a file with an address.
 const MOST_BYTES: u64 = 1 << 16;
 
-/// Where the address comes from. It is no setting itself: settings are written into run folders and shown.
+/// Source of the address. The address itself is not a setting: settings are written into run folders and shown.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
     /// The first line of a file.
     File(PathBuf),
-    /// A variable of the environment.
+    /// An environment variable.
     Env(String),
 }
 
 impl Address {
-    /// The address.
+    /// Reads the address.
     ///
     /// # Errors
-    /// It is not there, or no http or https address. The message does not hold it.
+    /// Fails if the address is missing or is not an http or https address. The message does not contain it.
     pub(super) fn read(&self) -> Result<Url, ActorError> {
         let (text, from) = match self {
             Self::File(path) => {
                 let from = format!("the file `{}`", path.display());
-                // It may be a pipe: what gives out secrets writes to one.
+                // It may be a pipe: tools that provide secrets write to one.
                 let mut text = String::new();
                 let file = File::open(path);
                 let text = file
@@ -64,7 +64,7 @@ impl Address {
     }
 }
 
-/// An address as it may be shown: `https://hooks.example.com/…`.
+/// Returns the address as it may be shown: `https://hooks.example.com/…`.
 pub(super) fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port().map(|port| format!(":{port}"));

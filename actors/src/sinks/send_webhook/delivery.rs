@@ -1,4 +1,4 @@
-//! The thread that sends messages one after the other, and tries again.
+//! The thread that sends messages one after the other, and retries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -12,14 +12,14 @@ use tokio::sync::{mpsc as queue, watch};
 
 use super::address::shown;
 
-/// What is sent.
+/// A message to send.
 pub(super) struct Message {
     pub(super) body: Vec<u8>,
-    /// The call that is finished with it.
+    /// The call that finishes when it has been sent.
     pub(super) ticket: Option<Ticket>,
 }
 
-/// How messages are sent.
+/// Retry policy and timeout.
 #[derive(Clone, Debug)]
 pub(super) struct Retry {
     pub(super) times: u32,
@@ -28,7 +28,7 @@ pub(super) struct Retry {
     pub(super) timeout: Duration,
 }
 
-/// Messages that are not waited for.
+/// Counts of the messages without a ticket.
 #[derive(Default)]
 struct Counts {
     taken: AtomicU64,
@@ -41,19 +41,19 @@ pub(super) struct Delivery {
     waiting: usize,
     counts: Arc<Counts>,
     to: String,
-    /// Disconnected when the thread is over.
+    /// Disconnects when the thread has ended.
     over: mpsc::Receiver<()>,
-    /// Set when what is left is given up.
+    /// Set to give up the remaining messages.
     give_up: watch::Sender<bool>,
 }
 
 impl Delivery {
     pub(super) fn start(url: Url, retry: Retry, waiting: usize) -> Result<Self, ActorError> {
-        // Fails only where the process has chosen one already.
+        // Fails only if the process has already installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .timeout(retry.timeout)
-            // Where a redirection leads is not what was asked for.
+            // The target of a redirect is not the given address.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| format!("cannot send over HTTP: {}", error.without_url()))?;
@@ -94,10 +94,10 @@ impl Delivery {
         })
     }
 
-    /// Puts a message into the queue.
+    /// Queues a message.
     ///
     /// # Errors
-    /// The queue is full, or the thread is gone. A ticket of the message fails with it.
+    /// Fails if the queue is full or the thread has ended. If the message has a ticket, the ticket fails instead.
     pub(super) fn send(&self, message: Message) -> Result<(), ActorError> {
         let is_counted = message.ticket.is_none();
         let sent = self.messages.as_ref().map(|to| to.try_send(message));
@@ -109,14 +109,17 @@ impl Delivery {
                 return Ok(());
             }
             Some(Err(TrySendError::Full(message))) => {
-                let reason = format!("{} messages wait for {} already", self.waiting, self.to);
+                let reason = format!(
+                    "{} messages are already waiting for {}",
+                    self.waiting, self.to
+                );
                 (Some(message), reason)
             }
             Some(Err(TrySendError::Closed(message))) => (Some(message), gone()),
             None => (None, gone()),
         };
         match message.and_then(|message| message.ticket) {
-            // The call has been opened: it is the ticket that fails it.
+            // The call has been opened: its ticket reports the failure.
             Some(ticket) => {
                 ticket.fail(reason);
                 Ok(())
@@ -125,10 +128,10 @@ impl Delivery {
         }
     }
 
-    /// Waits for what is still to be delivered.
+    /// Waits for undelivered messages.
     ///
     /// # Errors
-    /// Not everything was.
+    /// Fails if some could not be delivered.
     pub(super) fn finish(&mut self, within: Duration) -> Result<(), ActorError> {
         self.messages = None;
         let ended = self.over.recv_timeout(within);
@@ -150,14 +153,14 @@ impl Delivery {
 }
 
 impl Drop for Delivery {
-    /// An actor that is replaced waits for nothing.
+    /// Gives up at once: an actor that is replaced must not wait.
     fn drop(&mut self) {
         let _ = self.give_up.send(true);
     }
 }
 
 fn gone() -> String {
-    "the thread that sends is gone".to_owned()
+    "the sending thread has ended".to_owned()
 }
 
 struct Sender {
@@ -168,11 +171,11 @@ struct Sender {
     counts: Arc<Counts>,
 }
 
-/// Why a message was not delivered this time.
+/// Why an attempt failed.
 struct Refusal {
     reason: String,
     is_final: bool,
-    /// The server's wish.
+    /// Delay requested by the server.
     after: Option<Duration>,
 }
 
@@ -205,7 +208,7 @@ impl Sender {
                 let times = if tried == 1 { "time" } else { "times" };
                 return Err(format!("{} {reason}, tried {tried} {times}", self.to));
             }
-            tracing::debug!("{} {reason}; it is tried again", self.to);
+            tracing::debug!("{} {reason}; retrying", self.to);
             let wait = pause.max(after.unwrap_or_default()).min(self.retry.most);
             tokio::time::sleep(wait).await;
             pause = (2 * pause).min(self.retry.most);
@@ -218,11 +221,11 @@ impl Sender {
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let response = request.send().await.map_err(|error| {
             let reason = if error.is_timeout() {
-                "gave no answer in time".to_owned()
+                "did not answer in time".to_owned()
             } else if error.is_connect() {
                 "cannot be reached".to_owned()
             } else {
-                format!("gave no answer ({})", error.without_url())
+                format!("did not answer ({})", error.without_url())
             };
             Refusal {
                 reason,
@@ -247,7 +250,7 @@ impl Sender {
     }
 }
 
-/// `Retry-After` in seconds; a date is not understood.
+/// Returns `Retry-After` in seconds; dates are not supported.
 fn wish(response: &Response) -> Option<Duration> {
     let after = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     after.trim().parse().ok().map(Duration::from_secs)

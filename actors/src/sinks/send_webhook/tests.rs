@@ -1,4 +1,4 @@
-//! Messages and a server that is slow, refuses, and is not there.
+//! Messages, and a server that is slow, refuses, or is absent.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::payload::VideoFrame;
 
-/// Longer than anything takes that a test waits for.
+/// Longer than anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server that answers with these lines of status, the last one again and again; gives what was posted.
+/// A server that answers with given status lines, repeating the last one, and passes on what was posted.
 struct Server {
     address: String,
     bodies: mpsc::Receiver<Value>,
@@ -150,7 +150,7 @@ fn what_cannot_be_delivered_is_counted_and_the_address_is_never_shown_whole() {
         !error.contains("secret") && !error.contains("hidden"),
         "{error}"
     );
-    // A final answer is not tried again.
+    // A final answer is not retried.
     assert_eq!(server.bodies.try_iter().count(), 3);
 }
 
@@ -162,14 +162,14 @@ fn a_server_that_is_not_there_holds_nothing_up_and_a_full_queue_fails_the_frame(
         .unwrap();
     let more = json!({"send": "frames", "waiting": 2, "finish_within": "1ms", "retry": {"times": 1000, "first": "60s", "most": "60s"}});
     let mut sending = sending(&format!("http://{nobody}/secret"), more).unwrap();
-    // One is being sent, two wait.
+    // One is being sent, two are queued.
     let failed: Vec<String> = (0..10)
         .filter_map(|_| sending.driver.feed(faces(Expression::Sad)).err())
         .map(|error| error.to_string())
         .collect();
     assert!(failed.len() >= 7, "{failed:?}");
     assert!(
-        failed[0].contains("2 messages wait for http://127.0.0.1:"),
+        failed[0].contains("2 messages are already waiting for http://127.0.0.1:"),
         "{failed:?}"
     );
     let error = sending

@@ -1,4 +1,4 @@
-//! The columns of the table and how each value is written.
+//! Columns of the table and formats of its values.
 
 use std::fmt::{Display, Write as _};
 use std::io::Write;
@@ -37,13 +37,13 @@ pub(super) const HEADER: [&str; 23] = [
     "file",
 ];
 
-/// From this overlap on a drawn face is the one that was found.
+/// Minimum overlap at which a detected face counts as a drawn one.
 const LEAST_IOU: f32 = 0.5;
 
 /// Writes rows.
 pub(super) struct Rows<W: Write> {
     writer: csv::Writer<W>,
-    /// The cell being written; kept so that a row allocates nothing.
+    /// The cell being written; kept so that a row does not allocate.
     cell: String,
 }
 
@@ -55,17 +55,17 @@ impl<W: Write> Rows<W> {
         }
     }
 
-    /// What it writes to.
+    /// Returns the underlying writer.
     pub(super) fn file(&self) -> &W {
         self.writer.get_ref()
     }
 
-    /// Hands all that is still in memory to the file, and lets the file do so in turn.
+    /// Flushes buffered data to the file, and the file itself.
     pub(super) fn flush(&mut self) -> std::io::Result<()> {
         self.writer.flush()
     }
 
-    /// Gives the file back. All has been flushed before.
+    /// Returns the file. Everything has been flushed before.
     pub(super) fn into_inner(self) -> csv::Result<W> {
         self.writer
             .into_inner()
@@ -76,7 +76,7 @@ impl<W: Write> Rows<W> {
         self.writer.write_record(HEADER)
     }
 
-    /// One row for each face of a frame, or one for a frame without.
+    /// Writes one row for each face of a frame, or one row for a frame without faces.
     pub(super) fn frame(
         &mut self,
         envelope: &Envelope,
@@ -131,16 +131,16 @@ impl<W: Write> Rows<W> {
         self.writer.write_record(None::<&[u8]>)
     }
 
-    /// A cell that is empty if the value is not known.
+    /// Writes a cell that is empty if the value is not known.
     fn known(&mut self, value: Option<impl Display>) -> csv::Result<()> {
         self.cell.clear();
         if let Some(value) = value {
-            write!(self.cell, "{value}").expect("a string takes everything");
+            write!(self.cell, "{value}").expect("writing to a string never fails");
         }
         self.writer.write_field(&self.cell)
     }
 
-    /// A number with so many decimals.
+    /// Writes a number with a fixed number of decimals.
     fn decimal(&mut self, value: Option<f32>, decimals: usize) -> csv::Result<()> {
         self.cell.clear();
         if let Some(value) = value {
@@ -157,9 +157,8 @@ struct FrameCells<'a> {
     file: Option<&'a str>,
 }
 
-/// For each face the drawn one that it is, if it is one: the pair that overlaps most is taken first, then the one that
-/// overlaps most among what is left (of a tie, the face that comes first), down to an IoU of 0.5. `fermata kpi` matches
-/// alike.
+/// Matches each face to the drawn face that it shows, if any: greedily by overlap (on a tie, the face that comes
+/// first), down to an IoU of 0.5. `fermata kpi` matches in the same way.
 fn matched<'a>(faces: &[Face], truth: &'a GroundTruth) -> Vec<Option<&'a TrueFace>> {
     let mut pairs = Vec::new();
     for (row, face) in faces.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What is in the file, and when there is one.
+//! Contents of the file, and when it exists.
 
 use std::fs;
 use std::path::Path;
@@ -162,8 +162,8 @@ fn a_box_is_one_drawn_face_and_a_drawn_face_is_one_box() {
             drawn(5, 20.0, Expression::Fear),
         ],
     };
-    // IoU with a box moved by d out of 60: (60 − d) / (60 + d), which is 0.5 at d = 20. The second box overlaps both
-    // faces enough.
+    // The IoU with a box moved by d out of 60 is (60 − d) / (60 + d), which is 0.5 at d = 20. The second box overlaps
+    // both faces enough.
     let boxes = [-5.0, 4.0, 39.9, 40.1, 300.0, f32::NAN];
     let faces = boxes.map(|x| Face {
         rect: rect(x, 60.0),
@@ -285,7 +285,7 @@ fn segments_are_whole_tables_and_only_the_newest_are_kept() {
         ..settings(&path)
     };
     let mut actor = ActorDriver::<WriteCsv>::create(settings, setup()).unwrap();
-    // 30 frames a second, of which the fourth comes after 100 ms; the other stream does not count for it.
+    // 30 frames a second, of which the fourth comes after 100 ms; the other stream does not count towards it.
     for sequence in 0..12 {
         send(&mut actor, at("lobby", sequence), frame(vec![], None)).unwrap();
         let other = Capture {
@@ -326,7 +326,7 @@ fn a_folder_that_is_not_there_is_refused_when_the_actor_is_created() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_folder_that_nobody_may_write_to_is_refused_when_the_actor_is_created() {
-    // Not even root creates files there.
+    // Not even root can create files there.
     let error = create(Path::new("/proc/faces.csv"), setup()).unwrap_err();
     assert!(
         error.to_string().contains("must exist and be writable"),

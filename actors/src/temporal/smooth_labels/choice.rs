@@ -1,4 +1,5 @@
-//! Chooses a track's label: majority vote over its latest observations, then hysteresis. Probabilities come smoothed.
+//! Choice of a track's label: majority vote over its latest observations, then hysteresis. Expects smoothed
+//! probabilities.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,33 +7,33 @@ use std::time::Duration;
 use fermata_vision::Expression;
 use fermata_vision::face::{EXPRESSIONS, Probabilities};
 
-/// Observations that a vote remembers at most, whatever its window.
+/// Maximum number of observations that a vote remembers, whatever its window.
 pub(super) const MOST_VOTES: usize = 4096;
 
 /// Which observations vote.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum VoteSpec {
-    /// The latest so many, 1 to [`MOST_VOTES`].
+    /// This many of the latest ones, 1 to [`MOST_VOTES`].
     Observations(usize),
     /// Those not older than this; at most [`MOST_VOTES`] of them.
     Within(Duration),
 }
 
-/// By how much and for how long another label must lead.
+/// Margin and number of observations by which another label must lead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HysteresisSpec {
     pub(super) margin: f64,
     pub(super) hold: u32,
 }
 
-/// How a label is chosen; a stage that is not there is skipped.
+/// How a label is chosen; a stage that is `None` is skipped.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChoiceSpec {
     pub(super) vote: Option<VoteSpec>,
     pub(super) hysteresis: Option<HysteresisSpec>,
 }
 
-/// What the choice remembers of a track.
+/// Voting and hysteresis state of a track.
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     spec: ChoiceSpec,
@@ -40,7 +41,7 @@ pub(super) struct Choice {
     votes: VecDeque<(Expression, Duration)>,
     counts: [u32; EXPRESSIONS],
     label: Option<Expression>,
-    /// Who leads by the margin, and for how many observations in a row.
+    /// The label that leads by the margin, and for how many consecutive observations.
     challenger: Option<(Expression, u32)>,
 }
 
@@ -55,7 +56,7 @@ impl Choice {
         }
     }
 
-    /// Takes in an observation at the time `now` and returns the label from here on.
+    /// Adds an observation made at the time `now` and returns the label that is valid from then on.
     pub(super) fn observe(&mut self, smoothed: &Probabilities, now: Duration) -> Expression {
         let observed = Expression::most_probable(smoothed);
         let winner = match self.spec.vote {
@@ -70,7 +71,7 @@ impl Choice {
         label
     }
 
-    /// The label that more of the window's observations have than any other; without such a one the incumbent.
+    /// Returns the label that has more votes in the window than any other; on a tie, the incumbent.
     fn vote(&mut self, observed: Expression, now: Duration, window: VoteSpec) -> Expression {
         self.votes.push_back((observed, now));
         self.counts[observed.index()] += 1;
@@ -95,7 +96,7 @@ impl Choice {
         }
     }
 
-    /// Lets the winner of the vote replace the incumbent if it leads for long enough.
+    /// Replaces the incumbent by the winner of the vote if the winner has led for long enough.
     fn contest(
         &mut self,
         incumbent: Expression,
@@ -127,7 +128,7 @@ mod tests {
     use Expression::{Angry, Happy, Neutral, Sad};
     use proptest::prelude::*;
 
-    /// `label` with probability `p`, Neutral (or for Neutral itself, Sad) with the rest.
+    /// Returns `label` with probability `p`, and Neutral (for Neutral itself, Sad) with the rest.
     fn sure(label: Expression, p: f32) -> Probabilities {
         let mut probabilities = [0.0; EXPRESSIONS];
         probabilities[label.index()] = p;
@@ -191,7 +192,7 @@ mod tests {
             // 1:0, 1:1 tie, 1:2, 2:2 tie, then Sad Sad Happy Happy and Sad Happy Happy Sad: ties.
             [Happy, Happy, Sad, Sad, Sad, Sad]
         );
-        // A tie between others keeps it, too: Sad and Angry are level while Happy has left the window.
+        // A tie between others keeps it, too: Sad and Angry are level after Happy has left the window.
         let pair = vote(VoteSpec::Observations(2));
         assert_eq!(
             labels(pair, &[Happy, Happy, Sad, Angry]),
@@ -264,7 +265,7 @@ mod tests {
             labels(spec, &[Neutral, Happy, Happy, Happy]),
             [Neutral, Neutral, Neutral, Happy]
         );
-        // At the fourth Happy still wins the vote, but Neutral is more probable: the count starts anew.
+        // At the fourth, Happy still wins the vote, but Neutral is more probable: the count starts anew.
         assert_eq!(
             labels(spec, &[Neutral, Happy, Happy, Neutral, Happy, Happy]),
             [Neutral, Neutral, Neutral, Neutral, Neutral, Happy]
@@ -297,7 +298,7 @@ mod tests {
                 if before == after {
                     continue;
                 }
-                // Since the previous change the new label led by the margin for `hold` observations in a row.
+                // Since the previous change, the new label led by the margin for `hold` consecutive observations.
                 prop_assert!(index - changed_at >= hold as usize);
                 for probabilities in &observations[index + 1 - hold as usize..=index] {
                     let of = |label: Expression| f64::from(probabilities[label.index()]);

@@ -1,5 +1,5 @@
-//! Smooths a track's probabilities in time: exponential moving average or One-Euro filter. Both know real time, not
-//! frames. Labels are chosen elsewhere.
+//! Temporal smoothing of a track's probabilities: exponential moving average or One-Euro filter, both by elapsed time,
+//! not by frames. Labels are chosen elsewhere.
 
 use std::f64::consts::PI;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(super) type Values = [f64; EXPRESSIONS];
 /// How probabilities are smoothed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FilterSpec {
-    /// Not at all.
+    /// No smoothing.
     Off,
     /// x̂ += (1 − exp(−Δt/τ)) · (x − x̂).
     Ema { tau: Duration },
@@ -24,11 +24,11 @@ pub(super) enum FilterSpec {
     },
 }
 
-/// What a filter remembers of a track.
+/// Filter state of a track.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     spec: FilterSpec,
-    /// Filtered values and their filtered rates of change per second; before the first observation nothing.
+    /// Filtered values and their filtered rates of change per second; `None` before the first observation.
     state: Option<(Values, Values)>,
 }
 
@@ -37,8 +37,8 @@ impl Filter {
         Self { spec, state: None }
     }
 
-    /// Takes in an observation `dt` after the previous one and returns the filtered values, which sum to 1. The first
-    /// observation is returned as it is; one for which no time has passed changes nothing.
+    /// Adds an observation made `dt` after the previous one and returns the filtered values, which sum to 1. The first
+    /// observation is returned unchanged; one with `dt` 0 changes nothing.
     pub(super) fn apply(&mut self, observed: &Values, dt: Duration) -> Values {
         let dt = dt.as_secs_f64();
         let state = match (self.spec, self.state) {
@@ -72,12 +72,12 @@ impl Filter {
     }
 }
 
-/// The weight of a new sample in a first-order low-pass filter.
+/// Returns the weight of a new sample in a first-order low-pass filter.
 fn low_pass(cutoff_hz: f64, dt: f64) -> f64 {
     1.0 / (1.0 + 1.0 / (2.0 * PI * cutoff_hz * dt))
 }
 
-/// The values over their sum, which for mixtures of distributions is positive.
+/// Divides the values by their sum, which is positive for mixtures of distributions.
 pub(super) fn normalised(values: &Values) -> Values {
     let sum: f64 = values.iter().sum();
     values.map(|value| value / sum)
@@ -106,7 +106,7 @@ mod tests {
         let spec = FilterSpec::Ema { tau: ms(250) };
         let mut once = Filter::new(spec);
         close(&once.apply(&FIRST, ms(0)), &[1.0]);
-        // exp(−1) of the past is left after τ.
+        // After τ, exp(−1) of the past remains.
         close(&once.apply(&SECOND, ms(250)), &[0.367_879, 0.632_121]);
         let mut often = Filter::new(spec);
         often.apply(&FIRST, ms(0));

@@ -1,4 +1,4 @@
-//! The settings of `smooth_labels` as written in a graph file, and what they mean as stages.
+//! The settings of `smooth_labels` as written in a graph file, and their translation into stages.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::choice::{ChoiceSpec, HysteresisSpec, MOST_VOTES, VoteSpec};
 use super::filter::FilterSpec;
 
-/// Smooths the classifier's probabilities in time and chooses a label, for each track of each stream by itself. The
-/// stages, each of which can be left out, in this order: `ema` or `one_euro` over the probabilities, `vote` over the
-/// labels that are then most probable, `hysteresis` on the winner of the vote. Time is the time stamps'.
+/// Smooths the classifier's probabilities in time and chooses a label, independently for each track of each stream. The
+/// stages, each of which is optional, run in this order: `ema` or `one_euro` on the probabilities, `vote` on the labels
+/// that are then most probable, `hysteresis` on the winner of the vote. Time is that of the time stamps.
 ///
 /// An *observation* is a face with probabilities. A face of a known track without them (a predicted box that was not
-/// cropped, say) carries what its track's latest observation gave, and changes nothing; a face of a track without any
-/// observation passes unlabelled. A face without a track is smoothed by nothing: its label is the most probable one. A
-/// new segment (a reconnect) forgets all tracks of its stream. May be shared by streams or stand in a node with `each:
+/// cropped, for example) repeats the result of its track's latest observation and changes nothing; a face of a track
+/// without any observation passes unlabelled. A face without a track is not smoothed: its label is the most probable
+/// one. A new segment (a reconnect) forgets all tracks of its stream. May be shared by streams or run with `each:
 /// stream`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,46 +29,46 @@ pub struct SmoothLabelsSettings {
     /// exp(−Δt/τ). Default, and with 0: off.
     #[serde(default)]
     pub ema: Option<HumanDuration>,
-    /// One-Euro filter in the place of `ema`: smooth while probabilities rest, quick when they move. Default: off.
+    /// One-Euro filter instead of `ema`: smooth while probabilities are steady, fast when they change. Default: off.
     #[serde(default)]
     pub one_euro: Option<OneEuroSettings>,
-    /// Majority of the labels in a window: a number of observations (`7`) or a time (`500ms`). A tie changes nothing.
-    /// Default, and with 0: off.
+    /// Majority vote of the labels in a window: a number of observations (`7`) or a time (`500ms`). A tie changes
+    /// nothing. Default, and with 0: off.
     #[serde(default)]
     pub vote: Option<VoteWindow>,
-    /// Another label must lead clearly and for some time before it replaces the present one. Default: off.
+    /// Requires another label to lead clearly and for some time before it replaces the current one. Default: off.
     #[serde(default)]
     pub hysteresis: Option<HysteresisSettings>,
-    /// A track that is in no frame for longer than this is forgotten; if it comes back it starts anew. At least
-    /// `max_lost` of `track_faces`. Default: 1s.
+    /// A track that has been in no frame for longer than this is forgotten; if it returns, its smoothing starts anew.
+    /// At least `max_lost` of `track_faces`. Default: 1s.
     #[serde(default = "default_forget")]
     pub forget: HumanDuration,
 }
 
-/// The One-Euro filter (Casiez 2012), applied to each probability; the results are normalised to sum 1.
+/// One-Euro filter (Casiez 2012), applied to each probability; the results are normalised to sum 1.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OneEuroSettings {
-    /// Cutoff frequency at rest, hertz: lower is smoother. Default: 1.
+    /// Cutoff frequency at rest, in hertz: lower is smoother. Default: 1.
     #[serde(default = "one")]
     pub min_cutoff: f64,
-    /// Hertz by which the cutoff rises for each 1/s by which a probability changes: higher is quicker. Default: 0.
+    /// Increase of the cutoff in hertz for each 1/s by which a probability changes: higher reacts faster. Default: 0.
     #[serde(default)]
     pub beta: f64,
-    /// Cutoff frequency for the rate of change, hertz. Default: 1.
+    /// Cutoff frequency for the rate of change, in hertz. Default: 1.
     #[serde(default = "one")]
     pub d_cutoff: f64,
 }
 
-/// When a label may change.
+/// Conditions for a label to change.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HysteresisSettings {
-    /// By how much the smoothed probability of the vote's winner must at least exceed the present label's, 0..1.
-    /// Default: 0.1.
+    /// Minimum lead of the smoothed probability of the vote's winner over that of the current label, 0..1. Default:
+    /// 0.1.
     #[serde(default = "default_margin")]
     pub margin: f64,
-    /// For how many observations in a row it must do so. Default: 3.
+    /// Number of consecutive observations for which the winner must lead. Default: 3.
     #[serde(default = "default_hold")]
     pub hold: u32,
 }
@@ -76,9 +76,9 @@ pub struct HysteresisSettings {
 /// Which observations vote: `7` or `500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoteWindow {
-    /// The latest so many.
+    /// This many of the latest ones.
     Observations(u64),
-    /// Those that are not older.
+    /// Those that are not older than this.
     Within(HumanDuration),
 }
 
@@ -147,7 +147,7 @@ impl JsonSchema for VoteWindow {
     }
 }
 
-/// The stages that settings ask for.
+/// Stages that the settings enable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stages {
     pub(super) filter: FilterSpec,
@@ -155,7 +155,7 @@ pub(super) struct Stages {
 }
 
 impl SmoothLabelsSettings {
-    /// Reads the settings as stages, or says what is wrong with them.
+    /// Converts the settings into stages, or returns what is wrong with them.
     pub(super) fn stages(&self) -> Result<Stages, String> {
         Ok(Stages {
             filter: self.filter()?,

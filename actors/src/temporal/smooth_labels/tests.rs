@@ -1,4 +1,4 @@
-//! What a graph sees of the smoothing: packets in, packets out.
+//! Tests of the smoothing through the actor: packets in, packets out.
 
 use fermata_engine::testing::{ActorDriver, capture, input, stream};
 use fermata_engine::{Capture, End};
@@ -21,7 +21,7 @@ fn stream_of(id: u32) -> Arc<Stream> {
     stream(id, &format!("stream{id}"))
 }
 
-/// Where a frame stands.
+/// Position of a frame.
 #[derive(Clone, Copy, Default)]
 struct At {
     stream: u32,
@@ -62,7 +62,7 @@ fn face(track: u64, probabilities: Option<Probabilities>) -> Face {
     }
 }
 
-/// A face of track 1 that looks like `label` and nothing else.
+/// Returns a face of track 1 that shows `label` with certainty.
 fn looks(label: Expression) -> Vec<Face> {
     vec![face(1, Some(sure(label)))]
 }
@@ -73,7 +73,7 @@ fn sure(label: Expression) -> Probabilities {
     probabilities
 }
 
-/// The one face's label and its smoothed probability of Happy.
+/// Returns the only face's label and its smoothed probability of Happy.
 fn happy(faces: &[Face]) -> (Expression, f32) {
     let [face] = faces else {
         panic!("{} faces", faces.len());
@@ -103,9 +103,9 @@ fn all_stages_together_match_hand_computed_numbers() {
     let mut actor = actor(json!({
         "ema": "250ms", "vote": 3, "hysteresis": {"margin": 0.1, "hold": 2}
     }));
-    // Neutral once, then Happy each 100 ms: what is left of Neutral is exp(−0.4) = 0.670320 each time.
-    // Happy leads from the second observation after it on (1 − 0.449329), wins two of three votes one later,
-    // leads then by 0.398 and by 0.596, and so takes over at the fifth frame.
+    // Neutral once, then Happy every 100 ms: each time exp(−0.4) = 0.670320 of Neutral remains. Happy leads from the
+    // second observation after it on (1 − 0.449329), wins two of three votes one later, then leads by 0.398 and by
+    // 0.596, and so takes over at the fifth frame.
     let left = [1.0, 0.670_320, 0.449_329, 0.301_194, 0.201_897];
     let expected = [Neutral, Neutral, Neutral, Neutral, Happy];
     for (index, (left, label)) in left.into_iter().zip(expected).enumerate() {
@@ -159,7 +159,7 @@ fn a_face_without_probabilities_carries_its_tracks_latest_label() {
         (before[0].smoothed, before[0].label)
     );
     assert_eq!(out[0].raw_label, None);
-    // It was no observation: the next one is 200 ms after the latest, exp(−0.8) = 0.449329.
+    // It was not an observation: the next one is 200 ms after the latest, exp(−0.8) = 0.449329.
     let out = send(&mut actor, ms(300), looks(Happy)).unwrap();
     close(happy(&out).1, 1.0 - 0.670_320 * 0.449_329);
 }

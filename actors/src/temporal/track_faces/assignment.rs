@@ -1,13 +1,14 @@
-//! Pairs predicted boxes with detected ones so that their overlaps add up to the most (Hungarian algorithm).
+//! Assignment of detected boxes to predicted ones that maximises the sum of their overlaps (Hungarian algorithm).
 
 use fermata_vision::Rect;
 use pathfinding::prelude::{Matrix, kuhn_munkres};
 
-/// IoU is weighed in whole millionths: the algorithm needs an order without NaN, and sums that do not round.
+/// Resolution of the weights, millionths of IoU: the algorithm needs an order without NaN, and sums that do not round.
 const PARTS: f32 = 1e6;
 
-/// Pairs of positions (in `predicted`, in `detected`) whose IoU is above 0 and at least `least_iou`, by rising first
-/// position. Among all ways of pairing it takes one with the greatest sum of IoU. Boxes must be finite.
+/// Returns pairs of positions (in `predicted`, in `detected`) whose IoU is above 0 and at least `least_iou`, by
+/// ascending first position. Among all possible assignments it returns one with the greatest sum of IoU. Boxes must be
+/// finite.
 pub(super) fn assign(predicted: &[Rect], detected: &[Rect], least_iou: f32) -> Vec<(usize, usize)> {
     if predicted.is_empty() || detected.is_empty() {
         return Vec::new();
@@ -15,7 +16,7 @@ pub(super) fn assign(predicted: &[Rect], detected: &[Rect], least_iou: f32) -> V
     let weight =
         |(row, column): (usize, usize)| weigh(&predicted[row], &detected[column], least_iou);
     let weights = Matrix::from_fn(predicted.len(), detected.len(), weight);
-    // The library wants no more rows than columns.
+    // The library requires at most as many rows as columns.
     let mut pairs: Vec<_> = if weights.rows <= weights.columns {
         kuhn_munkres(&weights).1.into_iter().enumerate().collect()
     } else {
@@ -28,7 +29,7 @@ pub(super) fn assign(predicted: &[Rect], detected: &[Rect], least_iou: f32) -> V
     pairs
 }
 
-/// 0 for a pair that must not be.
+/// Returns the weight of a pair, 0 if it must not be matched.
 fn weigh(predicted: &Rect, detected: &Rect, least_iou: f32) -> i64 {
     let iou = predicted.iou(detected);
     if iou > 0.0 && iou >= least_iou {

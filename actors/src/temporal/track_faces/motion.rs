@@ -1,22 +1,22 @@
-//! How a face's box moves between detections: constant velocity, one Kalman filter for each of centre x, centre y,
-//! width and height. Which detection belongs to which face is decided elsewhere.
+//! Motion of a face's box between detections: constant velocity, one Kalman filter each for centre x, centre y, width
+//! and height. Which detection belongs to which face is decided elsewhere.
 //!
-//! Noise grows with the face, as in SORT (Bewley 2016) and its followers DeepSORT and ByteTrack: standard deviations
-//! are fractions of the box height, h/20 for a position and h/160 a frame for a velocity. Those are per frame at 30
-//! frames/s; here they are densities over time, so that any frame rate, and frames left out, give the same uncertainty
+//! Noise grows with the face, as in SORT (Bewley 2016) and its successors DeepSORT and ByteTrack: standard deviations
+//! are fractions of the box height, h/20 for a position and h/160 per frame for a velocity. Those are per frame at 30
+//! frames/s; here they are densities over time, so that any frame rate, and skipped frames, give the same uncertainty
 //! per second.
 
 use fermata_vision::Rect;
 
 /// Standard deviation of a measured or predicted position, in box heights.
 const POSITION: f64 = 1.0 / 20.0;
-/// Standard deviation by which a velocity changes in a reference frame, in box heights per second.
+/// Standard deviation of the change of a velocity in one reference frame, in box heights per second.
 const VELOCITY: f64 = REFERENCE_RATE / 160.0;
-/// The frame rate for which the literature's figures are given, frames per second.
+/// Frame rate that the literature's figures refer to, in frames per second.
 const REFERENCE_RATE: f64 = 30.0;
-/// A fresh track's uncertainty in multiples of the above: of the position, and of the velocity, which is unknown.
+/// Initial uncertainty of a track in multiples of the above: of the position, and of the velocity, which is unknown.
 const FRESH: (f64, f64) = (2.0, 10.0);
-/// Height below which noise shrinks no further, pixels.
+/// Height below which noise shrinks no further, in pixels.
 const LEAST_HEIGHT: f64 = 1.0;
 
 /// A coordinate and its rate of change, with their covariance.
@@ -40,7 +40,7 @@ impl Axis {
         }
     }
 
-    /// Moves on by `dt` seconds, with white noise on position and velocity.
+    /// Advances by `dt` seconds, with white noise on position and velocity.
     fn advance(&mut self, dt: f64, scale: f64) {
         let noise_value = (POSITION * scale).powi(2) * REFERENCE_RATE;
         let noise_rate = (VELOCITY * scale).powi(2) * REFERENCE_RATE;
@@ -52,7 +52,7 @@ impl Axis {
         self.var_rate += noise_rate * dt;
     }
 
-    /// Takes a measurement in.
+    /// Updates the state with a measurement.
     fn correct(&mut self, measured: f64, scale: f64) {
         let innovation = self.var_value + (POSITION * scale).powi(2);
         let (gain_value, gain_rate) = (self.var_value / innovation, self.covariance / innovation);
@@ -65,7 +65,7 @@ impl Axis {
     }
 }
 
-/// Where a box is thought to be and how it moves.
+/// Estimated position and velocity of a box.
 #[derive(Clone, Debug)]
 pub(super) struct Motion {
     center: [Axis; 2],
@@ -73,7 +73,7 @@ pub(super) struct Motion {
 }
 
 impl Motion {
-    /// A box seen for the first time.
+    /// Starts from a box seen for the first time.
     pub(super) fn starting_at(rect: &Rect) -> Self {
         let ([x, y], [w, h]) = measure(rect);
         let scale = h.max(LEAST_HEIGHT);
@@ -83,7 +83,7 @@ impl Motion {
         }
     }
 
-    /// Moves the box on by `dt` seconds.
+    /// Advances the box by `dt` seconds.
     pub(super) fn advance(&mut self, dt: f64) {
         let scale = self.scale();
         for axis in self.axes() {
@@ -91,7 +91,7 @@ impl Motion {
         }
     }
 
-    /// Takes a detection in.
+    /// Updates the state with a detection.
     pub(super) fn correct(&mut self, rect: &Rect) {
         let scale = self.scale();
         let (center, size) = measure(rect);
@@ -100,14 +100,14 @@ impl Motion {
         }
     }
 
-    /// Stops growing or shrinking: a box that nobody sees would soon be as large as the frame, or nothing.
+    /// Stops growing or shrinking: an undetected box would soon be as large as the frame, or vanish.
     pub(super) fn hold_size(&mut self) {
         for axis in &mut self.size {
             axis.rate = 0.0;
         }
     }
 
-    /// Where the box is now.
+    /// Returns the current box.
     pub(super) fn rect(&self) -> Rect {
         let [x, y] = self.center.map(|axis| axis.value);
         let [w, h] = self.size.map(|axis| axis.value);
@@ -128,7 +128,7 @@ impl Motion {
     }
 }
 
-/// Centre and size of a box; in f64, so that no finite box overflows.
+/// Returns centre and size of a box; in f64, so that no finite box overflows.
 fn measure(rect: &Rect) -> ([f64; 2], [f64; 2]) {
     let [x, y, w, h] = [rect.x, rect.y, rect.w, rect.h].map(f64::from);
     ([x + w / 2.0, y + h / 2.0], [w, h])
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_steady_motion_is_predicted_within_a_pixel() {
-        // 150 px/s to the right, growing by 10 px/s, seen ten times a second.
+        // 150 px/s to the right, growing by 10 px/s, detected ten times a second.
         let at = |t: f32| square(100.0 + 150.0 * t, 50.0, 60.0 + 10.0 * t);
         let mut motion = Motion::starting_at(&at(0.0));
         for step in 1..=20 {

@@ -1,16 +1,16 @@
-//! Whether two frames show the same scene: a cut, after which nobody is where the tracks are.
+//! Detection of scene cuts, after which no face is where its track is.
 
 use fermata_vision::Frame;
 use fermata_vision::frame::CHANNELS;
 
-/// Cells of a small copy, across and down.
+/// Cells of a small copy, columns and rows.
 const CELLS: (usize, usize) = (32, 18);
-/// Pixels that are looked at in each direction of a cell.
+/// Pixels sampled in each direction of a cell.
 const SAMPLES: usize = 4;
-/// Variance of a copy (gray values squared) below which it shows nothing.
+/// Variance of a copy (gray values squared) below which it counts as blank.
 const FLAT: f32 = 4.0;
 
-/// A small copy of a frame, each channel without its mean, so that neither exposure nor white balance matter.
+/// A small copy of a frame, each channel without its mean, so that neither exposure nor white balance matters.
 #[derive(Clone, Debug)]
 pub(super) struct SmallCopy {
     values: Vec<f32>,
@@ -52,8 +52,8 @@ impl SmallCopy {
         Self { values, variance }
     }
 
-    /// 1 − correlation: 0 for the same picture, about 1 for another one, up to 2. A frame that shows nothing (black) is
-    /// unlike any that shows something.
+    /// Returns 1 − correlation: 0 for the same picture, about 1 for a different one, up to 2. A blank (black) frame
+    /// differs from any that is not.
     pub(super) fn unlike(&self, other: &Self) -> f32 {
         match (self.variance < FLAT, other.variance < FLAT) {
             (true, true) => return 0.0,
@@ -70,7 +70,7 @@ impl SmallCopy {
 mod tests {
     use super::*;
 
-    /// A picture of soft stripes.
+    /// Returns a picture of soft stripes.
     fn stripes(period: f32, gain: f32, offset: f32, moved: f32) -> SmallCopy {
         let (width, height) = (160, 90);
         let mut pixels = Vec::new();

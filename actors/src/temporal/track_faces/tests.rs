@@ -1,4 +1,4 @@
-//! What a graph sees of the tracker: packets in, packets out.
+//! Tests of the tracker through the actor: packets in, packets out.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ const SIZE: (usize, usize) = (320, 240);
 /// 25 frames/s.
 const FRAME_NS: i64 = 40_000_000;
 
-/// A tracker and the stream that it follows.
+/// A tracker and the stream that it tracks.
 struct Rig {
     actor: ActorDriver<TrackFaces>,
     frame: Frame,
     sequence: u64,
     segment: u32,
     pts_ns: i64,
-    /// What the detector doubts on the next frame.
+    /// Doubtful detections of the next frame.
     doubtful: Vec<Face>,
     /// Where faces were lost on the latest frame, and whether all were known there.
     lost: Vec<Rect>,
@@ -72,7 +72,7 @@ impl Rig {
     }
 }
 
-/// A tracker that gives ids at once.
+/// Returns a tracker that assigns ids immediately.
 fn default_rig() -> Rig {
     Rig::new(serde_json::json!({"min_hits": 1}))
 }
@@ -94,15 +94,15 @@ fn ids(faces: &[Face]) -> Vec<Option<u64>> {
     faces.iter().map(|face| face.track).collect()
 }
 
-/// Noise that is the same in every run, −1..1.
+/// Returns noise that is the same in every run, −1..1.
 fn noise(seed: u64) -> f32 {
     let mut x = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     (x >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
 }
 
-/// Two faces walk through each other; every `every`-th frame is looked at, and `hidden` frames show only the first.
-/// Returns on how many frames each was emitted under its own id.
+/// Lets two faces cross each other; the detector runs on every `every`-th frame, and `hidden` frames show only the
+/// first. Returns on how many frames each was emitted under its own id.
 fn cross(seed: u64, every: u64, hidden: std::ops::Range<u64>) -> [usize; 2] {
     let mut rig = default_rig();
     let mut kept = [0; 2];
@@ -162,7 +162,7 @@ fn crossing_faces_keep_their_ids_when_two_of_three_frames_are_skipped() {
 fn a_face_hidden_while_crossing_comes_back_under_its_id() {
     for seed in 0..20 {
         assert_eq!(cross(seed, 1, 27..34), [60, 60 - 7], "seed {seed}");
-        // Frames 27, 30 and 33 are looked at, and until 36 nobody knows that it is back.
+        // The detector runs on frames 27, 30 and 33, and does not see until 36 that the face is back.
         assert_eq!(cross(seed, 3, 27..34), [60, 60 - 9], "seed {seed}");
     }
 }
@@ -228,7 +228,7 @@ fn a_predicted_box_ends_where_its_centre_leaves_the_frame() {
     for step in 0..12 {
         rig.detect(vec![face(172.0 + 10.0 * step as f32, 60.0, 40.0, 0.9)]);
     }
-    // The centre is at 302 and moves by 10 a frame; the frame is 320 wide.
+    // The centre is at 302 and moves by 10 per frame; the frame is 320 wide.
     let shown: Vec<usize> = (0..4).map(|_| rig.skip().len()).collect();
     assert_eq!(shown, [1, 0, 0, 0]);
 }
@@ -260,7 +260,7 @@ fn what_the_detector_doubts_continues_tracks_and_stays_apart_otherwise() {
 
 #[test]
 fn a_lost_face_is_looked_for_in_a_wider_space() {
-    // Moved by more than a side: no overlap, but within what both boxes grow.
+    // Moved by more than a side: no overlap, but within the enlargement of both boxes.
     for (search, expected) in [(0.0, 2), (0.5, 1)] {
         let mut rig = Rig::new(serde_json::json!({"search": search, "min_hits": 1}));
         for _ in 0..3 {
@@ -438,7 +438,7 @@ fn any_face() -> impl Strategy<Value = Face> {
         .prop_map(|(x, y, side, score)| face(x, y, side, score))
 }
 
-/// Frames: the detections, or nothing where the detector did not look; and whether a new segment begins.
+/// Generates frames: the detections, or `None` if the detector skipped it; and whether a new segment begins.
 fn any_frames() -> impl Strategy<Value = Vec<(Option<Vec<Face>>, bool)>> {
     let detections = proptest::option::weighted(0.6, proptest::collection::vec(any_face(), 0..6));
     proptest::collection::vec((detections, proptest::bool::weighted(0.05)), 1..40)

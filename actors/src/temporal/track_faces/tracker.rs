@@ -1,5 +1,5 @@
 //! The tracks of one stream: when they begin, which detection continues which, when they are lost and when they end.
-//! Knows no packets and no clock; the caller says how much time went by.
+//! Independent of packets and clocks; the caller passes the elapsed time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ use super::assignment::assign;
 use super::motion::Motion;
 use crate::payload::Faces;
 
-/// More boxes than any detector gives for a frame: tracklets are numbered by frame and place.
+/// More boxes than any detector returns for a frame: tracklets are numbered by frame and position.
 const MOST_FACES: u64 = 1 << 20;
 
-/// What decides about tracks; see the settings of the same names in [`super::TrackFacesSettings`].
+/// Thresholds of the tracker; see the settings of the same names in [`super::TrackFacesSettings`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) iou: f32,
@@ -26,17 +26,17 @@ pub(super) struct Rules {
     pub(super) min_hits: u32,
 }
 
-/// A face that is followed.
+/// A tracked face.
 #[derive(Debug)]
 struct Track {
-    /// Given when it has been seen often enough.
+    /// Assigned once it has been detected often enough.
     id: Option<u64>,
-    /// Never the same for two tracks of a stream, also not after a restart.
+    /// Unique among the tracks of a stream, even across a restart.
     tracklet: u64,
-    /// Detections so far.
+    /// Number of detections so far.
     hits: u32,
     motion: Motion,
-    /// The box and the landmarks of the latest detection.
+    /// Box and landmarks of the latest detection.
     seen: (Rect, Option<Landmarks>),
     /// Time since the latest detection.
     unseen: Duration,
@@ -49,7 +49,7 @@ struct Track {
 pub(super) struct Tracker {
     rules: Rules,
     tracks: Vec<Track>,
-    /// The id that was given out last; it outlives the tracker.
+    /// The id assigned last; it outlives the tracker.
     last_id: Arc<AtomicU64>,
 }
 
@@ -62,12 +62,12 @@ impl Tracker {
         }
     }
 
-    /// Ends all tracks. Ids go on from where they were.
+    /// Ends all tracks. Ids continue from where they were.
     pub(super) fn clear(&mut self) {
         self.tracks.clear();
     }
 
-    /// Moves all tracks on by `dt`, and ends those that have been unseen for too long.
+    /// Advances all tracks by `dt`, and ends those that have gone undetected for too long.
     pub(super) fn advance(&mut self, dt: Duration) {
         for track in &mut self.tracks {
             track.motion.advance(dt.as_secs_f64());
@@ -77,9 +77,9 @@ impl Tracker {
         self.tracks.retain(|track| track.unseen <= most);
     }
 
-    /// Takes in what the detector found on the present frame, which has this number in its stream. Its faces that
-    /// belong to a track stay, in the detector's order and otherwise as they came, and so does what it doubted and a
-    /// track wanted; what it doubted else stays apart.
+    /// Processes the detections of the frame with this sequence number. Faces that belong to a track are kept, in the
+    /// detector's order and otherwise unchanged, and so are doubtful detections that continue a track; the other
+    /// doubtful ones stay separate.
     pub(super) fn detect(&mut self, sequence: u64, found: &mut Faces) {
         let sure = found.faces.len();
         let mut faces = std::mem::take(&mut found.faces);
@@ -98,13 +98,13 @@ impl Tracker {
                 _ => {}
             }
         }
-        // Only now, because the owners are positions in the list.
+        // Only now, because owners are positions in the list.
         self.tracks
             .retain(|track| track.id.is_some() || !track.lost);
         found.lost = self.lost();
     }
 
-    /// Adds the boxes of the faces that are thought to be in the present frame, at which the detector did not look.
+    /// Adds the predicted boxes of the faces in a frame that the detector skipped.
     pub(super) fn predict(&mut self, frame: &mut Faces) {
         let picture = &frame.video.frame;
         let (width, height) = (picture.width() as f32, picture.height() as f32);
@@ -128,7 +128,7 @@ impl Tracker {
         frame.lost = self.lost();
     }
 
-    /// Where the faces are expected that were not found.
+    /// Returns where the lost faces are expected.
     fn lost(&self) -> Vec<Rect> {
         let lost = self.tracks.iter().filter(|track| track.lost);
         lost.map(|track| track.motion.rect())
@@ -136,8 +136,8 @@ impl Tracker {
             .collect()
     }
 
-    /// Finds the track of each face; faces that continue none but may start one get a new track. Of the faces
-    /// the detector is sure of the first `sure` ones.
+    /// Finds the track of each face; faces that continue none but may start one get a new track. The first `sure` faces
+    /// are those that the detector is sure of.
     fn match_up(&mut self, faces: &[Face], sure: usize) -> Vec<Owner> {
         let mut owners: Vec<Owner> = faces
             .iter()
@@ -146,9 +146,9 @@ impl Tracker {
             .collect();
         let mut free = vec![true; self.tracks.len()];
         // As in ByteTrack: good detections first, to all tracks that have an id, then the doubtful ones (blurred or
-        // half hidden faces) to those that were there a moment ago; tracks without an id take good detections that
-        // nobody wanted. Between them, lost tracks are looked for in a wider space: a face that comes out from behind
-        // another one is not quite where its last boxes, half of a face, moved to.
+        // half hidden faces) to those that were present a moment ago; tracks without an id take the good detections
+        // that remain. In between, lost tracks are searched in a wider area: a face that comes out from behind another
+        // is not quite where its last boxes, of half a face, predict it.
         let search = self.rules.search;
         let rounds: [(Owner, Eligible, f32); 4] = [
             (Owner::High, |track| track.id.is_some(), 0.0),
@@ -205,7 +205,7 @@ impl Tracker {
         }
     }
 
-    /// The id of a track that has just been seen, once it has been seen often enough, and its tracklet.
+    /// Returns the id of a track that has just been detected, once it has been detected often enough, and its tracklet.
     fn identify(&mut self, index: usize) -> (Option<u64>, Option<u64>) {
         let track = &mut self.tracks[index];
         if track.id.is_none() && track.hits >= self.rules.min_hits {
@@ -215,19 +215,19 @@ impl Tracker {
     }
 }
 
-/// Which tracks take part in a round of matching.
+/// Condition for a track to take part in a round of matching.
 type Eligible = fn(&Track) -> bool;
 
-/// Whom a detection belongs to.
+/// Owner of a detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// Nobody yet; may start a track.
+    /// None yet; may start a track.
     High,
-    /// Nobody yet; can only continue a track.
+    /// None yet; can only continue a track.
     Low,
-    /// Nobody: scored too low to be a face.
+    /// None: scored too low to be a face.
     Nobody,
-    /// Not a box that can be followed.
+    /// Not a box that can be tracked.
     Untrackable,
     /// The track at this position, or where it will be once the new tracks have been added.
     Track(usize),
@@ -270,7 +270,7 @@ impl Track {
     }
 }
 
-/// Whether all is finite and there is an area.
+/// Returns whether all values are finite and the box has an area.
 fn is_box(rect: &Rect) -> bool {
     let finite = [rect.x, rect.y, rect.w, rect.h]
         .iter()
@@ -279,13 +279,13 @@ fn is_box(rect: &Rect) -> bool {
     finite && rect.w > 0.0 && rect.h > 0.0 && area > 0.0 && area.is_finite()
 }
 
-/// Whether a predicted box is one, and its centre lies in the frame.
+/// Returns whether a predicted box is valid, and its centre lies in the frame.
 fn is_inside(rect: &Rect, width: f32, height: f32) -> bool {
     let center = rect.center();
     is_box(rect) && (0.0..width).contains(&center.x) && (0.0..height).contains(&center.y)
 }
 
-/// Moves landmarks as their box moved and grew.
+/// Moves and scales landmarks with their box.
 fn carry_along(landmarks: Landmarks, from: &Rect, to: &Rect) -> Landmarks {
     landmarks.map(|point| Point {
         x: to.x + (point.x - from.x) * (to.w / from.w),
