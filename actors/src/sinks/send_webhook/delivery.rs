@@ -211,7 +211,7 @@ impl Sender {
             tracing::debug!("{} {reason}; retrying", self.to);
             let wait = pause.max(after.unwrap_or_default()).min(self.retry.most);
             tokio::time::sleep(wait).await;
-            pause = (2 * pause).min(self.retry.most);
+            pause = pause.saturating_mul(2).min(self.retry.most);
         }
         Ok(())
     }
