@@ -1,6 +1,8 @@
 //! Builds the report of a run from its counters and checks that the books balance.
 //!
-//! Every number here was counted where it happened; none is derived from another that should equal it.
+//! Numbers were counted where they happened; none is derived from another that should equal it. The exception are nodes
+//! whose call never returned, for which nobody counts: the packets that they hold, or left in a ring, are differences
+//! of other counters, so their books balance by construction.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
