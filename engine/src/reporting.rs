@@ -1,8 +1,8 @@
 //! Builds the report of a run from its counters and checks that the books balance.
 //!
-//! Numbers were counted where things happened; none is derived from another that should equal it. The exception are the
-//! abandoned packets of nodes that never returned from a call: nobody can count what these hold, so it is the difference
-//! between what they took and what they settled, and such a node's books cannot show an imbalance.
+//! Numbers were counted where they happened; none is derived from another that should equal it. The exception are nodes
+//! whose call never returned, for which nobody counts: the packets that they hold, or left in a ring, are differences
+//! of other counters, so their books balance by construction.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
