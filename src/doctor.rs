@@ -1,4 +1,4 @@
-//! `fermata doctor`: what is installed here and what works.
+//! `fermata doctor`: reports what is installed and what works.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crate::cli::SUCCESS;
 use crate::print::print_line;
 use crate::program::Program;
 
-/// Prints one line for each thing that graphs may need; fails if one is missing that every graph of cameras needs.
-/// Of a graph it says which of its nodes take any certificate.
+/// Prints one line for each thing that graphs may need; fails if something is missing that every camera graph needs.
+/// For a given graph, lists the nodes that accept any certificate.
 ///
 /// # Errors
-/// A graph or a server was named and does not answer or cannot be read, or nothing can be printed. What is missing is
-/// told and is in the code.
+/// Fails if a given graph cannot be read, a given server does not answer, or nothing can be printed. Missing parts are
+/// reported and set the exit code.
 pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
@@ -63,7 +63,7 @@ pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> an
     Ok(code)
 }
 
-/// What a NATS server is and allows, a line each.
+/// Returns a NATS server's properties and permissions, one line each.
 #[cfg(feature = "remote")]
 fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
     let connection = crate::remote::open(address, "doctor", fermata_engine::Codecs::default())?;
@@ -104,7 +104,7 @@ fn server(_: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> 
     anyhow::bail!("--nats: {}", crate::remote::WITHOUT)
 }
 
-/// Instances whose settings say that nobody has to show who they are.
+/// Returns the node instances whose settings turn certificate verification off.
 fn unverified(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for node in &graph.nodes {
@@ -121,7 +121,7 @@ fn unverified(graph: &Graph) -> Vec<String> {
     found
 }
 
-/// Whether the program that needs libtorch is there and finds it: it is loaded there and not here.
+/// Checks whether `fermata-learn` is installed and starts: libtorch is loaded only there.
 fn libtorch() -> Result<String, String> {
     let missing = "run `make setup-learn`, then `cargo build --release`";
     let this = std::env::current_exe().map_err(|error| error.to_string())?;

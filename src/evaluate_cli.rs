@@ -1,4 +1,4 @@
-//! What can be typed after `fermata evaluate`.
+//! Command-line arguments of `fermata evaluate`.
 
 #![allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! What can be typed about models and predictions. `fermata` knows these commands and hands them over to
-//! `fermata-learn`, which carries them out: libtorch is loaded only there.
+//! Commands about models and predictions. `fermata` parses them and hands them over to `fermata-learn`, the only
+//! program that loads libtorch.
 
 #![allow(
     missing_docs,

@@ -1,4 +1,4 @@
-//! What can be typed after `fermata manifest`.
+//! Command-line arguments of `fermata manifest`.
 
 #![allow(
     missing_docs,

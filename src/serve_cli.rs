@@ -1,4 +1,4 @@
-//! What can be typed about showing a run to browsers.
+//! Command-line arguments for serving the live page.
 
 #![allow(
     missing_docs,
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-/// Where and for whom a run shows itself.
+/// Whether, where and for whom a run serves its live page.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServeArguments {
     /// Serve the live page, metrics and control over HTTP: at ADDRESS:PORT, or one of the two [default: 127.0.0.1:8080]
@@ -44,11 +44,11 @@ pub struct ServeArguments {
     pub serve_key: Option<PathBuf>,
 }
 
-/// What is listened on where only a port, or none, is said.
+/// The address to listen on if only a port, or nothing, is given.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PORT: u16 = 8080;
 
-/// Where to listen.
+/// Parses the address to listen on.
 fn listening(given: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = given.parse() {
         return Ok(address);
@@ -86,7 +86,7 @@ fn listening(given: &str) -> Result<SocketAddr, String> {
     )
 }
 
-/// Most letters of a host name, and of a part of it (RFC 1035).
+/// Maximum length of a host name and of one of its labels (RFC 1035).
 const MOST_NAME: usize = 253;
 const MOST_LABEL: usize = 63;
 
