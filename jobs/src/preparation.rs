@@ -1,5 +1,4 @@
-//! What of a model's card decides the input that it takes of a picture. Models of which this is the same share their
-//! inputs.
+//! The part of a model's card that determines its input for a picture. Models for which it is equal share their inputs.
 
 use fermata_vision::card::{
     ClaheSpec, Colour, Interpolation, Layout, ModelCard, ScalingStep, Size,
