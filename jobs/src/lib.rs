@@ -4,7 +4,7 @@
 //! | actor | |
 //! | --- | --- |
 //! | [`manifest_units`] | the units of a job, as streams; resumes with those that are not done |
-//! | [`given_units`], [`returned_rows`] | the units of a job shared by several machines: on a worker, and on the machine that hands them out |
+//! | [`given_units`], [`returned_rows`] | the units of a job over several machines: on a worker, and on the coordinator |
 //! | [`manifest_rows`] | the rows of a unit |
 //! | [`load_images`] | decodes each row's image once, checked against its hash |
 //! | [`training_rows`] | the rows of a training: its steps, the ends of its epochs and their validation rows |

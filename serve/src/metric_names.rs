@@ -1,4 +1,4 @@
-//! The metrics of a run: their names, and what they say. The guide's list is `docs/metrics.md`.
+//! The names and help texts of a run's metrics. They are listed in `docs/metrics.md`.
 
 use crate::metric_family::Family;
 
