@@ -1,4 +1,4 @@
-//! `fermata inspect`: what a file or a folder is and where it comes from.
+//! `fermata inspect`: shows what a file or a folder is and where it comes from.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 use crate::manifest::stats;
 use crate::{inspect_reports, inspect_runs, inspect_softlabels};
 
-/// Shown where it makes no difference.
+/// An arbitrary scale, for display where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
 
 pub(crate) fn inspect(path: &Path) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ fn described(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// A model's folder, a training's, or one of softlabels.
+/// Describes a folder of a model, a training or softlabels.
 fn folder(path: &Path) -> anyhow::Result<String> {
     if RunFolder::is_in(path) {
         return training(path);

@@ -1,4 +1,4 @@
-//! `fermata resume`: takes up a run, by what its folder holds.
+//! `fermata resume`: resumes a run according to what its folder holds.
 
 use anyhow::bail;
 use fermata::learn_cli::ResumeArguments;

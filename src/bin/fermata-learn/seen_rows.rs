@@ -1,4 +1,4 @@
-//! Which rows teachers have learnt from, said before anything is computed: what a teacher has by heart is no opinion.
+//! Checks, before anything is computed, which rows teachers were trained on: they may have memorised these.
 
 use std::path::{Path, PathBuf};
 
@@ -12,27 +12,27 @@ use fermata_learn::manifest::{Manifest, Row, Split};
 
 use crate::teachers::Teachers;
 
-/// What is done about a teacher that is asked about rows that it has learnt from.
+/// How to treat a teacher whose logits are needed for rows it was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It is refused.
+    /// Refuse it.
     Refused,
-    /// It is warned of.
+    /// Warn about it.
     Allowed,
 }
 
-/// Rows that a teacher is asked about.
+/// The rows for which a teacher's logits are needed.
 #[derive(Default)]
 struct Rows<'a> {
     all: usize,
-    /// The first that it has learnt from, and how many those are.
+    /// The first row it was trained on, and the number of such rows.
     seen: Option<(&'a Row, usize)>,
-    /// The same of rows of which nobody can tell.
+    /// The same for rows for which this is unknown.
     unknown: Option<(&'a Row, usize)>,
 }
 
-/// Looks at all teachers. Rows that all models of a teacher have learnt from, and models of several of which nobody can
-/// tell what they have learnt from, are refused in any case.
+/// Checks all teachers. Rows that all models of a teacher were trained on are refused in any case, and so are models of
+/// a teacher with several if their training rows are unknown.
 pub(crate) fn look_at(
     teachers: &Teachers,
     manifest: &Manifest,

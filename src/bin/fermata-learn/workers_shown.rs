@@ -1,10 +1,10 @@
-//! What is shown of a job's workers: a line in the table, a table on the page, measures at `/metrics`, a line at the
-//! end. Owns no state.
+//! How a job's workers are shown: a line in the table, a table on the page, measures at `/metrics`, a line at the end.
+//! Owns no state.
 
 use fermata_remote::work::{JobNow, WorkerNow};
 use fermata_serve::{Family, Measure, WorkerNumbers};
 
-/// Workers that `/metrics` shows one by one.
+/// Maximum number of workers shown individually at `/metrics`.
 const MOST_SHOWN: usize = 64;
 
 const HANDED_OUT: Family = Family::gauge(
@@ -52,7 +52,7 @@ const WORKER_OLDEST: Family = Family::gauge(
     "How long a worker has had the unit that it has had longest.",
 );
 
-/// What `/metrics` says of the workers.
+/// Returns the measures of the workers for `/metrics`.
 pub(crate) fn measures_of(now: &JobNow) -> Vec<Measure> {
     let (refused, taking_part): (Vec<_>, Vec<_>) = now
         .workers
@@ -95,7 +95,7 @@ fn measures_of_worker(worker: &WorkerNow) -> [Measure; 5] {
     ]
 }
 
-/// What page and `fermata top` say of the workers: those first that take part, and of them those that work.
+/// Returns the workers for the page and `fermata top`, ordered by state: working, waiting, silent, refused, gone.
 pub(crate) fn workers_of(now: &JobNow, lease_s: f64) -> Vec<WorkerNumbers> {
     const STATES: [&str; 5] = ["working", "waiting", "silent", "refused", "gone"];
     let mut workers: Vec<(usize, WorkerNumbers)> = Vec::with_capacity(now.workers.len());
@@ -132,7 +132,7 @@ pub(crate) fn workers_of(now: &JobNow, lease_s: f64) -> Vec<WorkerNumbers> {
     workers.into_iter().map(|(_, numbers)| numbers).collect()
 }
 
-/// A line about the workers of a job that runs.
+/// Formats a line about the workers of a running job.
 pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
     let active: Vec<_> = now.active(lease_s).collect();
     let rate: f64 = active.iter().map(|worker| worker.rows_per_s).sum();
@@ -148,14 +148,14 @@ pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
     line + &counts(now)
 }
 
-/// A line about the workers of a job that has ended.
+/// Formats a line about the workers of a job that has ended.
 pub(crate) fn ended(now: &JobNow) -> String {
     let rows: u64 = now.counted.values().map(|counted| counted.rows).sum();
     let workers = now.counted.len();
     format!("{rows} rows from {workers} workers{}", counts(now))
 }
 
-/// What of a job did not go the straight way, if anything.
+/// Formats the irregularities of a job, if any.
 fn counts(now: &JobNow) -> String {
     let refused = now
         .workers

@@ -1,5 +1,5 @@
-//! A worker over a NATS server: looks whether it has what the job has, and runs the graph that computes units. Owns
-//! what connects the graph's provider of units with the job at the server.
+//! A worker over a NATS server: checks that it has the same program, models and data as the job, and runs the graph
+//! that computes units. Connects the graph's provider of units with the job at the server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::program::PROGRAM;
 use crate::same_job::{Differences, Own, Shared, host};
 use crate::softlabels_plan::Plan;
 
-/// How long results may take to get to the server at the end.
+/// Time for results to reach the server at the end.
 const LAST_RESULTS: Duration = Duration::from_secs(60);
 
 pub(crate) fn work(arguments: &WorkArguments) -> anyhow::Result<u8> {
@@ -64,7 +64,7 @@ fn take_part(
         worker: name.clone(),
         host,
     };
-    // Until there is one, Ctrl-C ends this process at once.
+    // Until the job is found, Ctrl-C ends this process at once.
     let worker = Worker::find(connection, job, spec, |obstacle| {
         if !arguments.quiet {
             complain(&format!("waiting for the job {job}: {obstacle}"));
@@ -120,7 +120,7 @@ fn take_part(
     code
 }
 
-/// A name that no other process has, of what may stand in one.
+/// Returns a worker name that no other process has, made of permitted characters.
 fn worker_name(host: &str) -> anyhow::Result<String> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
@@ -139,7 +139,7 @@ fn worker_name(host: &str) -> anyhow::Result<String> {
     ))
 }
 
-/// What the job needs, with the paths of this machine; and what of it is otherwise here, where that is allowed.
+/// Returns the job with the paths of this machine, and how this machine differs where that is allowed.
 fn same(
     about: &str,
     paths: &[(PathBuf, PathBuf)],

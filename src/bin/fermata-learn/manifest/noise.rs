@@ -1,4 +1,4 @@
-//! `fermata manifest noise`: a manifest some of whose training labels are wrong on purpose.
+//! `fermata manifest noise`: makes a manifest with deliberately wrong training labels.
 
 use anyhow::{Context, bail};
 use fermata::documents::{make_folder, write_json};
@@ -71,7 +71,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     ))
 }
 
-/// `fear:surprise`.
+/// Parses `fear:surprise`.
 fn pair(text: &str) -> anyhow::Result<[Expression; 2]> {
     let (one, other) = text
         .split_once(':')
