@@ -1,5 +1,5 @@
-//! What `fermata analyse` says at its end: for each person's track how long it was seen, with which expressions, and
-//! how often that changed; for each photo its faces, and what is missing.
+//! The summary of `fermata analyse`: for each track of a person how long it was seen, with which expressions, and how
+//! often they changed; for each photo its faces; and what is missing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,13 +15,13 @@ use super::table::{self, Row, durations};
 use crate::overlap::iou;
 use crate::print::counted;
 
-/// Lines that are shown; the rest is in the files.
+/// Maximum number of lines shown; the rest is in the files.
 const MOST_LINES: usize = 40;
-/// A frame counts as long as this at least when the time of expressions is shared out.
+/// Minimum duration of a frame when the shares of expressions are computed.
 const LEAST_MS: f64 = 1e-6;
-/// Two boxes that overlap by this much (intersection over union) show one face.
+/// Overlap (intersection over union) from which two boxes show the same face.
 const SAME_FACE: f64 = 0.3;
-/// The stream of the photos: its source's name.
+/// The stream of the photos, named after its source.
 const PHOTOS: &str = "photos";
 
 /// Everything about one track.
@@ -35,13 +35,13 @@ struct Person {
     last_label: Option<String>,
 }
 
-/// A video and the people in it, by segment and track; last those who were seen too short for one.
+/// A video and the people in it, by segment and track; last those seen too briefly for an id.
 #[derive(Debug)]
 struct VideoPeople {
     input: String,
     name: String,
     frames: usize,
-    /// Frames that were not looked at: a camera's that came faster than they could be, and those that damage has cost.
+    /// Frames that were not analysed: a live camera's that came too fast, and those lost to damage.
     missed: u64,
     people: Vec<(u32, Option<u64>, Person)>,
 }
@@ -53,7 +53,7 @@ struct PhotoFaces {
     faces: Vec<Row>,
 }
 
-/// See the head of this file.
+/// The summary, see the module documentation.
 #[derive(Debug)]
 pub(super) struct People {
     videos: Vec<VideoPeople>,
@@ -63,11 +63,11 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Reads the table of a run whose detector looked at every so many frames; what is missing in it stands in the
+    /// Reads the table of a run whose detector ran on every `every`-th frame; what is missing from it is taken from the
     /// run's report.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Fails if the table cannot be read.
     pub(super) fn read(
         table: &Path,
         report: &Report,
@@ -92,7 +92,7 @@ impl People {
         })
     }
 
-    /// For programs.
+    /// Returns the summary as JSON.
     pub(super) fn json(&self) -> Value {
         let videos = self.videos.iter().map(VideoPeople::json);
         let photos = self.photos.iter().map(|photo| {
@@ -108,7 +108,7 @@ impl People {
         })
     }
 
-    /// For people.
+    /// Returns the summary as text.
     pub(super) fn text(&self) -> String {
         let mut lines = Vec::new();
         for video in &self.videos {
@@ -145,7 +145,7 @@ impl People {
 }
 
 impl VideoPeople {
-    /// The people in a video of which nothing but the rows is known.
+    /// Counts the people in a video from its rows alone.
     fn of(name: &str, rows: &[Row], every: u64) -> Self {
         let mut frames: Vec<(u32, f64)> = rows.iter().map(|row| (row.segment, row.at_ms)).collect();
         frames.dedup();
@@ -238,7 +238,7 @@ impl Person {
     fn see(&mut self, row: &Row, for_ms: f64) {
         self.last_ms = row.at_ms + for_ms;
         self.seen_ms += for_ms;
-        // A frame that is alone stands for no known time, and shows somebody all the same.
+        // A single frame stands for no known time, but still shows somebody.
         let for_ms = for_ms.max(LEAST_MS);
         let Some(label) = &row.label else {
             return;
@@ -250,7 +250,7 @@ impl Person {
         self.last_label = Some(label.clone());
     }
 
-    /// Share of the time with an expression, the largest first.
+    /// Returns the share of time of each expression, the largest first.
     fn shares(&self) -> Vec<(&str, f64)> {
         let all: f64 = self.by_label.values().sum();
         let labels = self.by_label.iter();
@@ -262,8 +262,8 @@ impl Person {
     }
 }
 
-/// Who is in a video so short that a face cannot be seen as often as an id asks for (a still, a GIF of two pictures):
-/// the faces of the frame with the most of them, but for those that have an id elsewhere.
+/// Returns the people in a video too short for ids (a still, a GIF of two pictures): the faces of the frame that has
+/// the most, except those that have an id elsewhere.
 fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
     let of_frame = |of: &Row| {
         let (segment, sequence) = (of.segment, of.sequence);
@@ -271,7 +271,7 @@ fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
         rows.iter().filter(is_here).filter(|row| row.rect.is_some())
     };
     let counts = rows.iter().map(|row| (row, of_frame(row).count()));
-    // The first one of the largest.
+    // The first of the fullest frames.
     let fullest = counts.rev().max_by_key(|(_, faces)| *faces);
     let Some((fullest, _)) = fullest else {
         return Vec::new();
@@ -296,7 +296,7 @@ fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
     people.collect()
 }
 
-/// Frames of a stream that never came to the table: its source missed them, or they were lost on their way.
+/// Returns the number of frames of a stream that never reached the table: missed at the source, or lost on the way.
 fn missed(report: &Report, stream: &str) -> u64 {
     let stream = report.streams.get(stream);
     let logged = stream.and_then(|stream| stream.sinks.get(LOG));

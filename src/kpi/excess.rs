@@ -1,24 +1,24 @@
-//! Flips beyond those that the truth demands, and true changes that a label never followed.
+//! Flips beyond those that the truth requires, and true changes that a label never followed.
 
 use std::collections::BTreeMap;
 
 use super::faces::{FaceRow, Label};
 use super::truth::{StreamTruth, TrueFace};
 
-/// What the truth of a track demanded and its label did.
+/// The true changes of a track, and how its label followed them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TrueChanges {
-    /// Changes of the true label between the first and the last labelled row, in all frames, seen or not.
+    /// Changes of the true label between the first and the last labelled row, over all frames, seen or not.
     pub(super) changes: u64,
-    /// Those after which the label never was the new one until the next, or until the track was over.
+    /// Changes after which the label did not become the new one before the next change or the end of the track.
     pub(super) not_followed: u64,
 }
 
-/// Of a track, from its rows in order, each with the true face that it is. None if no row is one: what the track shows
-/// has no truth.
+/// Counts the true changes of a track, from its rows in order, each with its matched true face. None if no row matches
+/// a true face: the track then has no truth.
 ///
-/// The true label of a track is that of the face that it was last matched with (before the first match: the first one),
-/// so that a track that jumps to another face is expected to take over that face's label.
+/// The true label of a track is that of the face it was last matched with (before the first match: the first one), so
+/// that a track that jumps to another face is expected to take over that face's label.
 pub(super) fn true_changes(
     rows: &[(&FaceRow, Option<&TrueFace>)],
     truth: &StreamTruth,

@@ -1,5 +1,4 @@
-//! What people may have meant who typed something that cannot be run. Looks at the command line alone; what is wrong
-//! has been told before.
+//! Hints for a command line that cannot be run. Looks only at the command line; the errors have been reported already.
 
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use crate::watched::is_watched;
 const SECTIONS: [&str; 8] = [
     "fermata", "name", "include", "params", "machines", "streams", "nodes", "run",
 ];
-/// Detectors that people know by name, all of which are files here.
+/// Well-known detectors, all of which are files here.
 const DETECTORS: [&str; 8] = [
     "yunet",
     "ultraface",
@@ -24,7 +23,7 @@ const DETECTORS: [&str; 8] = [
     "mediapipe",
 ];
 
-/// Everything that may help with what was typed.
+/// Returns all hints that apply to the arguments.
 pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
     let streams = arguments
         .streams

@@ -63,7 +63,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     });
     make_folder(out)?;
     write_json(&out.join(REPORT), &report)?;
-    // Last: where it is, its report is there too.
+    // Written last: if it exists, so does its report.
     fermata_files::write(&path, &Manifest::of(out.clone(), rows).to_csv())?;
     print_line(&format!(
         "{changed} of {training} training rows have a wrong label: {}",
