@@ -255,7 +255,7 @@ impl BlurMode {
     }
 }
 
-/// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program:
+/// What is logged on standard error and to run.log. FERMATA_LOG sets levels by part of the program:
 /// warn,fermata_engine=debug,onnxruntime=trace
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct LogArguments {
@@ -326,7 +326,7 @@ pub struct SweepArguments {
     pub out: Option<PathBuf>,
 }
 
-/// A time that is not none.
+/// Parses a duration greater than zero.
 fn some_time(given: &str) -> Result<HumanDuration, String> {
     let time: HumanDuration = given
         .parse()

@@ -213,7 +213,7 @@ pub struct WorkArguments {
     pub quiet: bool,
 }
 
-/// Teachers, what they are asked about, and what computes them.
+/// Teachers, their rows, and how they are computed.
 #[derive(Debug, Args)]
 pub struct TeacherArguments {
     /// Labelled images

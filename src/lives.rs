@@ -70,7 +70,7 @@ impl Lives {
         Ok(lives)
     }
 
-    /// Records how much has been captured, at most once per [`NOTE_EVERY`].
+    /// Records how much has been captured, at most once a second.
     pub(crate) fn note(&mut self, snapshot: &Snapshot) {
         if self.last.elapsed() < NOTE_EVERY {
             return;

@@ -16,7 +16,8 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// A card's. What it says of faces in frames is left out: the pictures of a manifest are faces already.
+    /// Returns the preparation of a card, without its settings for cutting faces out of frames: the pictures of a
+    /// manifest are faces already.
     pub fn of(card: &ModelCard) -> Self {
         Self {
             size: card.input.size,

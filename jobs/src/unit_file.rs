@@ -218,7 +218,7 @@ mod tests {
             scores: match number % 3 {
                 0 => Err("it is damaged".to_owned()),
                 _ => Ok(Scores {
-                    // A byte of a logit may be that of a line's end.
+                    // A byte of a logit may equal a line feed.
                     logits: vec![f32::from_le_bytes([10; 4]), number as f32],
                     teachers: vec![-1.5, f32::MIN_POSITIVE, 3.0],
                     seen: vec![Some(true), None],

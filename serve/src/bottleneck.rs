@@ -192,7 +192,7 @@ mod tests {
         for (busy, blocked, said) in [
             (0.6, 0.0, "draw does not always keep pace: it works 60 %"),
             (0.95, 0.0, "draw is the bottleneck: it works 95 %"),
-            // Nobody behind it is full: it alone can be named.
+            // No node behind it is full: it is the only one to name.
             (
                 0.1,
                 0.9,

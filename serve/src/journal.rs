@@ -257,7 +257,7 @@ mod tests {
         assert!(journal.over().is_empty());
     }
 
-    /// The texts and kinds of what events say.
+    /// Returns the kinds and texts of the entries for events.
     fn told(events: &[RunEvent]) -> Vec<(&'static str, String)> {
         let journal = Journal::default();
         events.iter().for_each(|event| journal.event(event));
@@ -298,7 +298,7 @@ mod tests {
                     "restarted",
                     "capture@door was built anew, because it failed: panicked: at 7"
                 ),
-                // What was mended is no reason any more.
+                // A resolved problem is no longer a reason.
                 text(
                     "ended",
                     "stream door is over: it was asked to end; some of what had been captured was dropped or lost on the way"

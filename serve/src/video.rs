@@ -248,7 +248,7 @@ mod tests {
                 .unwrap();
             waited.block_on(encoded.changed()).unwrap();
             assert_eq!(video.picture("door", newest).unwrap().number, 100);
-            // It is as new as when it was asked for, whatever has come since.
+            // It is as new as when it was requested, whatever has come since.
             hub.publish("door", shown(16, 16));
             assert_eq!(video.picture("door", newest).unwrap().number, 100);
             assert_eq!(video.pictures_encoded(), 1);

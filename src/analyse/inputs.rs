@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(reasons.filter(|reason| is_told(reason)).count(), 3);
     }
 
-    /// A small film.
+    /// Returns the path of a short film.
     fn film() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/tests/cases/late.ts")
     }

@@ -437,7 +437,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
         assert_eq!(times("seen_s"), [0.2, 0.04, 0.04]);
         let text = people.text();
         assert!(text.contains("3 people in 7 frames, 3 missed"), "{text}");
-        // An image every ten seconds stands for ten.
+        // A frame every ten seconds lasts ten seconds.
         let rows = (0..4).map(|n| format!("door,0,{n},{}000,1,1,2,3,4,happy\n", n * 10));
         let slow = people_of(&(head.to_owned() + &rows.collect::<String>()), 1).json();
         assert_eq!(slow["videos"][0]["people"][0]["seen_s"], 40.0);

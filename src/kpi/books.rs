@@ -229,7 +229,7 @@ mod tests {
             found.drops_elsewhere,
             drops(&[("drop_oldest at s1", 43), ("drop_oldest at s2", 43)])
         );
-        // Where the report does not say who wrote the table, the share is known and the place is not.
+        // If the report does not say which sink wrote the table, the share is known but not the place.
         let found = books(json!({"streams": streams}), &["a"], false, 50);
         assert_eq!(found.drop_rate, Ok(12.0 / 62.0));
         assert_eq!(found.drops.unwrap().len(), 4);

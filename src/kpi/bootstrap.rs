@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The interval of the mean of one number a block.
+    /// Returns the interval of the mean, with one number per block.
     fn of(values: &[f64]) -> Option<Interval> {
         interval(values.len(), |counts| {
             let sum: f64 = values
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_the_paper() {
-        // The first outputs for the seed 1234567, as Vigna's splitmix64.c gives them.
+        // The first outputs for the seed 1234567 of Vigna's splitmix64.c.
         let mut random = SplitMix64(1_234_567);
         let three: [u64; 3] = std::array::from_fn(|_| random.next());
         assert_eq!(

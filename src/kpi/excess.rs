@@ -59,7 +59,7 @@ mod tests {
     use super::super::truth::TrueFrame;
     use super::*;
 
-    /// A face for each text, its label in each frame; a blank is a frame without the face.
+    /// Makes a face from each text, which holds its label in each frame; a blank is a frame without the face.
     fn truth(faces: &[&str]) -> StreamTruth {
         let mut truth = StreamTruth::new();
         for (face, labels) in faces.iter().enumerate() {
@@ -77,7 +77,7 @@ mod tests {
         truth
     }
 
-    /// A row for each character that is no blank; `matched` says which face it is.
+    /// Makes a row for each character that is not a blank; `matched` says which face it shows.
     fn of(labels: &str, matched: &str, truth: &StreamTruth) -> Option<(u64, u64)> {
         let rows: Vec<(FaceRow, Option<u64>)> = labels
             .chars()
@@ -116,7 +116,7 @@ mod tests {
     fn a_track_that_jumps_takes_over_the_other_faces_truth() {
         let truth = truth(&["aaaa", "bbbb"]);
         assert_eq!(of("aabb", "0011", &truth), Some((1, 0)));
-        // Unmatched rows stay with the face before; in front of the first match with the first.
+        // Unmatched rows stay with the previous face; before the first match, with the first one.
         assert_eq!(of("aabb", "-0-1", &truth), Some((1, 0)));
         assert_eq!(of("aabb", "----", &truth), None);
     }

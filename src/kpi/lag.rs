@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A row every 100 ms; `.` is no label.
+    /// Makes a row every 100 ms; `.` is no label.
     fn lags_of(raw: &str, smoothed: &str) -> Lags {
         let label = |c: char| (c != '.').then(|| Label::from(c.to_string()));
         let rows: Vec<_> = raw
@@ -107,7 +107,7 @@ mod tests {
         lags(&rows)
     }
 
-    /// The lags, and how many changes were not followed.
+    /// Returns the lags, and how many changes were not followed.
     fn of(raw: &str, smoothed: &str) -> (Vec<f64>, u64) {
         let lags = lags_of(raw, smoothed);
         let followed = lags.followed.iter().map(|change| change.lag_ms);
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_does_not_last_is_no_change() {
         assert_eq!(of("aaaaaabbbbaaaaaa", "aaaaaaaaaaaaaaaa"), followed(&[], 0));
-        // A blip does not end what stands: b stands from its first row that lasts.
+        // A blip does not end a lasting label: b lasts from its first row that does.
         assert_eq!(
             of("aaaaaabbabbbbbb", "aaaaaaaaaabbbbb"),
             followed(&[100.0], 0)
@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn half_a_second_lasts_and_less_does_not() {
-        // The last run ends with its last row.
+        // The last run ends at its last row.
         assert_eq!(of("aaaaaabbbbbb", "aaaaaabbbbbb"), followed(&[0.0], 0));
         assert_eq!(of("aaaaaabbbbb", "aaaaaabbbbb"), followed(&[], 0));
-        // Another run ends where the next one begins.
+        // Any other run ends where the next one begins.
         assert_eq!(of("aaaaaabbbbbc", "aaaaaabbbbbc"), followed(&[0.0], 0));
     }
 

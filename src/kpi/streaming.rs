@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A frame every 100 ms.
+    /// Makes a frame every 100 ms.
     fn truth(labels: &str) -> StreamTruth {
         let frames = labels.chars().enumerate().map(|(index, label)| {
             let face = TrueFace {
@@ -79,7 +79,7 @@ mod tests {
         frames.collect()
     }
 
-    /// A row for each frame whose character is a letter, with its latency.
+    /// Makes a row for each frame whose character is a letter, with its latency.
     fn of(labels: &str, latencies_ms: &[i64], truth: &StreamTruth, speed: f64) -> String {
         let labelled = labels.chars().enumerate().filter(|(_, c)| *c != '.');
         let rows: Vec<FaceRow> = labelled

@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn less_than_half_is_no_match_and_half_is_one() {
-        // Moved by d of 10: (10 − d) / (10 + d), a half at 10 / 3.
+        // Moved by d of 10, the IoU is (10 − d) / (10 + d): a half at 10 / 3.
         let truth = truth(vec![face(0, 0.0)]);
         assert_eq!(identities(&[row(7, 3.4)], &truth), [None]);
         assert_eq!(identities(&[row(7, 3.3)], &truth), [Some(0)]);

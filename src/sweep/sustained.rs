@@ -8,8 +8,8 @@ const CONFIRMED: u32 = 5;
 /// requires five more passes in a row; on a failure there, tries one less in the same way. None if not even `least`
 /// passes.
 ///
+/// # Errors
 /// Returns the errors of a trial.
-/// Those of a trial.
 pub(super) fn sustained<E>(
     least: u32,
     most: u32,

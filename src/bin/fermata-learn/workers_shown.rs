@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(states, expected);
         let first = &shown[0];
         assert_eq!((&*first.in_hand, first.oldest_unit_s), (&[7, 9][..], 1.5));
-        // What counts here, not what it says.
+        // What counts here, not what the worker reports.
         assert_eq!((first.units, first.rows), (3, 24));
         assert_eq!(shown[3].reason.as_deref(), Some("other weights"));
     }
