@@ -82,7 +82,7 @@ fn told(ports: &Ports) -> String {
     }
     let mut declared = Vec::new();
     if ports.per_stream {
-        declared.push("must stand in a node with `each: stream`");
+        declared.push("needs a node with `each: stream`");
     }
     if ports.stateless {
         declared.push("may have `replicas`");

@@ -120,13 +120,13 @@ fn say_what_the_cascade_misses(
     let hides = arguments.blur.is_some() && !arguments.no_copies;
     match (detector.is_fallback, hides) {
         (true, true) => bail!(
-            "--blur: no face detector is installed, and the Haar cascade that is always there leaves many faces visible; bring one with `fermata models pull yunet`, name one with --detector FILE, or take the cascade all the same with `--detector haar`"
+            "--blur: no face detector is installed, and the built-in Haar cascade leaves many faces visible; download one with `fermata models pull yunet`, choose one with --detector FILE, or accept the cascade with `--detector haar`"
         ),
         (true, false) => complain(
-            "note: faces are looked for with the Haar cascade, because no detector is installed; YuNet finds more: `fermata models pull yunet`",
+            "note: faces are detected with the Haar cascade, because no detector is installed; YuNet finds more: `fermata models pull yunet`",
         ),
         (false, true) if is_cascade(&detector.model) => complain(
-            "warning: --blur hides the faces that the Haar cascade finds, and it leaves many visible: look at each copy before you hand it on",
+            "warning: --blur hides only the faces that the Haar cascade finds, and it leaves many visible: check each copy before you share it",
         ),
         (false, _) => {}
     }

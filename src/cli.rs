@@ -332,7 +332,7 @@ fn some_time(given: &str) -> Result<HumanDuration, String> {
         .parse()
         .map_err(|error: UnitError| error.to_string())?;
     if time.0.is_zero() {
-        return Err("no latency stays below it".to_owned());
+        return Err("the limit must be greater than zero".to_owned());
     }
     Ok(time)
 }

@@ -18,7 +18,7 @@ pub enum Backend {
 /// Options for how a model is computed.
 #[derive(Debug, Args)]
 pub struct ComputeArguments {
-    /// What computes [default: what the weights are for]
+    /// Backend [default: the one that the weights are for]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// cpu or cuda:N

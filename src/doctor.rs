@@ -56,7 +56,7 @@ pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> an
         let graph = Graph::load(path, &registry, &LoadOptions::new("runs/doctor"))?;
         for node in unverified(&graph) {
             print_line(&format!(
-                "WARNING  {node:<14} takes any certificate (`tls: {{verify: false}}`): whoever gets between reads and changes everything"
+                "WARNING  {node:<14} accepts any certificate (`tls: {{verify: false}}`): an attacker on the network can read and change everything"
             ))?;
         }
     }
@@ -73,26 +73,31 @@ fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, Stri
         "nats",
         format!("version {}, JetStream", found.version),
     )];
-    let frame = "a raw frame of 1920 × 1080 has 6.2 MB";
-    let payload = format!("{} bytes in a message; {frame}", found.max_payload);
+    let frame = "a raw frame of 1920 × 1080 is 6.2 MB";
+    let payload = format!("{} bytes per message; {frame}", found.max_payload);
     lines.push(("ok", "max_payload", payload));
     lines.push(match found.storage {
         Ok(Some(most)) => ("ok", "storage", format!("{most} bytes for this account")),
         Ok(None) => ("ok", "storage", "as much as the server has".to_owned()),
-        Err(reason) => ("-", "storage", format!("the server does not say: {reason}")),
+        Err(reason) => (
+            "-",
+            "storage",
+            format!("the server does not report it: {reason}"),
+        ),
     });
     lines.push(match found.may_make_stores {
         Ok(()) => (
             "ok",
             "rights",
-            "JetStream streams may be made, as machines that receive must".to_owned(),
+            "JetStream streams may be created, as needed by machines that receive packets"
+                .to_owned(),
         ),
         Err(reason) => {
             let enough = "enough for a machine that only sends, not for one that receives";
             (
                 "-",
                 "rights",
-                format!("JetStream streams may not be made ({enough}): {reason}"),
+                format!("JetStream streams may not be created ({enough}): {reason}"),
             )
         }
     });
@@ -141,7 +146,7 @@ fn libtorch() -> Result<String, String> {
         return Ok(format!("{} starts", program.display()));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("it says nothing").to_owned();
+    let first = said.lines().next().unwrap_or("no error message").to_owned();
     Err(format!(
         "{} does not start: {first}; {missing}",
         program.display()

@@ -24,7 +24,7 @@ pub fn read_text(path: &Path) -> anyhow::Result<String> {
 /// Fails as [`read_text`] does, or if the file holds something else.
 pub fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<T> {
     let text = read_text(path)?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no {what}", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not a {what}", path.display()))
 }
 
 /// Formats a value as JSON for people: indented, with a final newline.

@@ -171,7 +171,7 @@ impl Interrupts {
         match count {
             0 => {}
             1 if self.has_begun.load(Ordering::Relaxed) => {
-                tracing::warn!("finishing what is in flight; once more to stop at once");
+                tracing::warn!("finishing what is in flight; interrupt again to stop at once");
                 self.drain(handle);
             }
             // Nothing has been captured yet, and a node that hangs while being created would keep hanging.
@@ -181,7 +181,7 @@ impl Interrupts {
             }
             _ => {
                 tracing::warn!(
-                    "stopping; what is in flight is given up and counted. Once more to end at once"
+                    "stopping; what is in flight is given up and counted; interrupt again to end at once"
                 );
                 handle.stop();
             }

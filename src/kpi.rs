@@ -159,7 +159,7 @@ fn summary(kpi: &Kpi) -> String {
     for comparison in &kpi.differences {
         let _ = writeln!(
             out,
-            "\n{} beside {}: {} frames in common, {} blocks",
+            "\n{} compared with {}: {} frames in common, {} blocks",
             comparison.second, comparison.first, comparison.frames, comparison.blocks
         );
         out.push_str(&comparison.lines());

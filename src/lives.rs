@@ -92,7 +92,7 @@ impl Lives {
             && !std::mem::replace(&mut self.has_failed, true)
         {
             tracing::warn!(
-                "if this part is killed, nobody will know how much it had captured: {error:#}"
+                "cannot record how much this part has captured; it would be unknown if the part were killed: {error:#}"
             );
         }
     }

@@ -72,7 +72,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
     if !path.exists() {
         if FolderLock::is_held(run) {
             anyhow::bail!(
-                "{} is of a run that goes on: it leaves its report at its end",
+                "{} belongs to a run that is still running: it writes its report at its end",
                 run.display()
             );
         }
@@ -90,7 +90,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         .with_context(|| format!("{} is not a report", path.display()))?;
     if report.machine.is_none() {
         anyhow::bail!(
-            "{} is of a run of one machine: only parts of a site (`--machine`) have a book together",
+            "{} is the report of a run on one machine: only parts of a site (`--machine`) can be merged",
             path.display()
         );
     }
@@ -256,7 +256,7 @@ impl<'a> Site<'a> {
         missed += earlier.missed;
         let Some(before) = self.beginning_of(edge, stream) else {
             imbalances.push(format!(
-                "stream {stream} comes to machine {name} over edge {edge}, and no report is of where it begins"
+                "stream {stream} comes to machine {name} over edge {edge}, but there is no report of the machine where it begins"
             ));
             book.captured = captured;
             return book;
@@ -381,11 +381,11 @@ impl SiteBook {
         let _ = match self.clock_error_ms {
             Some(error) => writeln!(
                 text,
-                "latencies between machines are by two clocks, which differed by at most {error:.1} ms when they were compared last"
+                "latencies between machines are measured with two clocks, which differed by at most {error:.1} ms when last compared"
             ),
             None => writeln!(
                 text,
-                "latencies between machines are by two clocks, and nobody knows how much they differ"
+                "latencies between machines are measured with two clocks, whose difference is unknown"
             ),
         };
         if !self.imbalances.is_empty() {

@@ -164,7 +164,9 @@ fn card(catalogue: &Catalogue, name: &str) -> anyhow::Result<u8> {
     match &catalogue.entry(name)?.card {
         Some(card) => print(card)?,
         None => {
-            anyhow::bail!("`{name}` needs no card: detectors are known by their inputs and outputs")
+            anyhow::bail!(
+                "`{name}` needs no card: detectors are recognised by their inputs and outputs"
+            )
         }
     }
     Ok(SUCCESS)

@@ -41,7 +41,7 @@ pub fn reference(page: Page, program: &Program) -> anyhow::Result<u8> {
 
 fn actors(registry: &Registry) -> String {
     let mut page = format!(
-        "{MADE}\n\n# Actors\n\nWhat can stand after `use:`, with the ports and settings of each; the keys of every node are in [graph-files.md](graph-files.md). \
+        "{MADE}\n\n# Actors\n\nThe values of `use:`, with the ports and settings of each; the keys of every node are in [graph-files.md](graph-files.md). \
          `fermata actors NAME` prints the same.\n"
     );
     for actor in registry.iter() {
@@ -53,7 +53,7 @@ fn actors(registry: &Registry) -> String {
     }
     let providers: Vec<_> = registry.providers().collect();
     if !providers.is_empty() {
-        page.push_str("\n# Providers of streams\n\nWhat can stand after `use:` in `streams:`.\n");
+        page.push_str("\n# Providers of streams\n\nThe values of `use:` in `streams:`.\n");
     }
     for provider in providers {
         let schema = provider.schema().to_value();
@@ -144,8 +144,8 @@ fn graph_files(schema: &Value) -> String {
         .filter_map(|key| Some((key, properties.get(key)?)));
     let keys = keys.flat_map(|(key, value)| setting(key, value, key == "use"));
     format!(
-        "{MADE}\n\n# Keys of a graph file\n\n[graph-files.md](../graph-files.md) explains what they mean together. Wherever a number or a truth value is wanted, a reference \
-         such as `${{every}}` may stand.\n\n## The file\n{}\n## A node\n\nAll other keys of a node are settings of its actor: [actors.md](actors.md). A source has \
+        "{MADE}\n\n# Keys of a graph file\n\n[graph-files.md](../graph-files.md) explains what they mean together. Wherever a number or a boolean is expected, a reference \
+         such as `${{every}}` may be given.\n\n## The file\n{}\n## A node\n\nAll other keys of a node are settings of its actor: [actors.md](actors.md). A source has \
          `use`, `each`, `lane`, `on_error` and `on` alone.\n{}",
         table(&own.collect::<Vec<_>>()),
         table(&keys.collect::<Vec<_>>())

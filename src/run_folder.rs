@@ -220,7 +220,7 @@ pub(crate) fn refuse_to_move(folder: &Path, needed: &Path) -> anyhow::Result<()>
     if is_used(&folder) && needed.starts_with(&folder) && !needed.starts_with(folder.join(EARLIER))
     {
         anyhow::bail!(
-            "{} is in {}, where an earlier run has been, whose files go to {EARLIER}/: name another folder with --out",
+            "{} is in {}, which holds an earlier run whose files would be moved to {EARLIER}/: name another folder with --out",
             needed.display(),
             folder.display()
         );

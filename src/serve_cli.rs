@@ -76,12 +76,12 @@ fn listening(given: &str) -> Result<SocketAddr, String> {
         .is_some_and(|ending| ending == "yaml" || ending == "yml");
     if is_graph || path.is_file() {
         return Err(
-            "it is a file, and stands where --serve takes its address: name it before --serve, or say the address too"
+            "it is a file in place of an address: name it before --serve, or give --serve an address"
                 .to_owned(),
         );
     }
     Err(
-        "an address of this machine is wanted, such as 8080, 127.0.0.1:8080 or 0.0.0.0:8080; names by which browsers ask are said by --serve-host"
+        "expected an address of this machine, such as 8080, 127.0.0.1:8080 or 0.0.0.0:8080; host names that browsers use are given with --serve-host"
             .to_owned(),
     )
 }
@@ -99,7 +99,7 @@ fn host_name(given: &str) -> Result<String, String> {
     {
         return Ok(given.to_owned());
     }
-    Err("a host's name is wanted, such as cameras.local: without scheme, port and path".to_owned())
+    Err("expected a host name such as cameras.local, without scheme, port and path".to_owned())
 }
 
 #[cfg(test)]

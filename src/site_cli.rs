@@ -54,7 +54,7 @@ pub(crate) fn site_name(given: &str) -> Result<String, String> {
         .map(|byte| if is_plain(byte) { 1 } else { 3 })
         .sum();
     match length {
-        0 => Err("a site has a name".to_owned()),
+        0 => Err("the name of a site must not be empty".to_owned()),
         1..=MOST_SITE => Ok(given.to_owned()),
         _ => Err(format!(
             "a site's name has at most {MOST_SITE} letters (a–z, digits, `-`, `_`)"

@@ -16,7 +16,7 @@ pub fn refuse_to_write_over(read: &[&Path], written: &[&Path]) -> anyhow::Result
         for input in read {
             if is_same_file(input, output) || is_same_file(input, &part) {
                 bail!(
-                    "{} would be written over, which is read: name another file or folder for what is written",
+                    "{} is read by this command and would be overwritten: name another file or folder for the output",
                     input.display()
                 );
             }
@@ -36,7 +36,7 @@ pub fn refuse_to_replace_folder_of(read: &[&Path], folder: &Path) -> anyhow::Res
         };
         if found.ancestors().any(|above| is_same_folder(above, folder)) {
             bail!(
-                "{} would be replaced, and {} in it is read: name another folder for what is written",
+                "{} would be replaced, and {} in it is read by this command: name another folder for the output",
                 folder.display(),
                 input.display()
             );

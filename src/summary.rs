@@ -91,7 +91,7 @@ fn faults(report: &Report, out: &mut String) {
     if told.len() > MOST_FAULTS {
         let _ = writeln!(
             out,
-            "failed: {} times for other reasons, which report.json holds",
+            "failed: {} times for other reasons, listed in report.json",
             told[MOST_FAULTS..]
                 .iter()
                 .map(|(_, times)| times)
@@ -185,9 +185,9 @@ fn clock(report: &Report, out: &mut String) {
 pub(crate) fn by_two_clocks(error_ms: Option<f64>) -> String {
     let worth = match error_ms {
         Some(error_ms) => format!("may be wrong by {error_ms:.1} ms"),
-        None => "nobody knows how wrong they are".to_owned(),
+        None => "their error is unknown".to_owned(),
     };
-    format!("latencies of streams from other machines are by two clocks, and {worth}")
+    format!("latencies of streams from other machines are measured with two clocks, and {worth}")
 }
 
 fn streams(report: &Report, width: usize, out: &mut String) {
@@ -344,7 +344,7 @@ mod tests {
         let told = failures(&report);
         assert_eq!(told.lines().count(), MOST_FAULTS + 1, "{told}");
         assert!(
-            told.ends_with("failed: 30 times for other reasons, which report.json holds\n"),
+            told.ends_with("failed: 30 times for other reasons, listed in report.json\n"),
             "{told}"
         );
     }
@@ -414,12 +414,12 @@ mod tests {
         };
         let known = told("live", Some(3.52));
         assert!(
-            known.contains("by two clocks, and may be wrong by 3.5 ms\n"),
+            known.contains("with two clocks, and may be wrong by 3.5 ms\n"),
             "{known}"
         );
         let unknown = told("live", None);
         assert!(
-            unknown.contains("by two clocks, and nobody knows how wrong they are\n"),
+            unknown.contains("with two clocks, and their error is unknown\n"),
             "{unknown}"
         );
         let none = told("asap", Some(3.52));

@@ -223,7 +223,7 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
 fn own_streams(graph: &Graph) -> anyhow::Result<u32> {
     if graph.run.clock == ClockMode::Asap {
         bail!(
-            "under the clock `asap` every stream takes the time that it needs; add `--set run.clock=live`"
+            "under the clock `asap` streams run as fast as possible, so none can be late; add `--set run.clock=live`"
         );
     }
     if graph.streams.is_empty() {
@@ -308,7 +308,7 @@ fn why_not(measures: &Measures, limit_ms: f64, speed: f64) -> anyhow::Result<Opt
     }
     let Some(p99_ms) = measures.latency_ms.p99 else {
         bail!(
-            "{} frames in all are too few to tell the p99 of their latency, 662 are needed: give longer recordings",
+            "{} frames in all are too few to determine the p99 of their latency, 662 are needed: give longer recordings",
             measures.frames
         );
     };

@@ -115,12 +115,12 @@ fn watch(first: Numbers, look: impl Fn() -> Result<Numbers, Missed>) -> anyhow::
         if let Missed::Refused(_) = &missed
             && since.elapsed() >= OVER_AFTER
         {
-            complain("the run is over: nobody answers at its address any more");
+            complain("the run is over: its address no longer answers");
             return Ok(SUCCESS);
         }
         if let Missed::Denied(error) = missed {
             complain(&format!(
-                "the run is over, and somebody else answers: {error:#}"
+                "the run is over, and something else answers at its address: {error:#}"
             ));
             return Ok(FAILED);
         }
@@ -160,7 +160,7 @@ fn url(address: &str, trusts: bool) -> anyhow::Result<String> {
     let page = page.trim_end_matches('/');
     match (page.contains("://"), trusts) {
         (true, true) if !page.starts_with("https://") => {
-            bail!("{page} shows no certificate: its address would begin with https://")
+            bail!("{page} has no certificate to check: use an address that begins with https://")
         }
         (true, _) => Ok(format!("{page}/snapshot")),
         (false, true) => Ok(format!("https://{page}/snapshot")),
@@ -185,7 +185,7 @@ fn trust(arguments: &TopArguments, url: &str) -> anyhow::Result<Option<Trust>> {
 fn untrusted(missed: Missed, tls: Option<&Client>) -> Missed {
     match tls.and_then(Client::refused) {
         Some(refused) => Missed::Denied(missed.error().context(format!(
-            "the certificate that was shown is not trusted; its fingerprint is {refused}. If that is what the run has shown on its terminal, give it with --fingerprint"
+            "the server's certificate is not trusted; its fingerprint is {refused}. If the run has shown this fingerprint on its terminal, give it with --fingerprint"
         ))),
         None => missed,
     }
@@ -227,7 +227,7 @@ async fn look(
         });
     }
     let snapshot: Snapshot = serde_json::from_str(&text)
-        .with_context(|| format!("{url} answers what no run of this version does"))
+        .with_context(|| format!("{url} does not answer like a run of this version"))
         .map_err(Missed::Denied)?;
     Ok(snapshot.numbers)
 }

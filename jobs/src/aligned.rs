@@ -35,7 +35,7 @@ pub fn align(
     for ((name, &weight), asked) in weights.iter().zip(asked) {
         if asked.views != first.views {
             return Err(format!(
-                "the teacher {name} was asked about other views than the first: views, seed and augmentation must be the same for all"
+                "the teacher {name} computes other views than the first: views, seed and augmentation must be the same for all"
             )
             .into());
         }

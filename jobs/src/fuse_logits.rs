@@ -131,8 +131,9 @@ impl Actor for FuseLogits {
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let ports = 0..self.settings.weights.len();
         let scored: Option<Vec<Arc<Scored>>> = ports.map(|port| input.take_port(port)).collect();
-        let scored = scored
-            .ok_or("a teacher has said nothing of the row; a join of teachers requires all")?;
+        let scored = scored.ok_or(
+            "the logits of a teacher are missing for the row; a join of teachers requires all",
+        )?;
         let row: ManifestRow = scored[0].row.clone();
         let alignment = self.alignment(&scored)?;
         let fused = Fused {

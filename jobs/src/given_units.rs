@@ -69,7 +69,8 @@ impl StreamProvider for GivenUnits {
 
     fn create(settings: GivenUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         let giver = setup.service();
-        let giver = giver.ok_or("nobody gives units here: `fermata work` runs such graphs")?;
+        let giver =
+            giver.ok_or("no service gives units here: run such graphs with `fermata work`")?;
         let manifests: Option<Arc<Manifests>> = setup.service();
         let manifest = manifests.unwrap_or_default().get(&settings.manifest)?;
         let split = settings.split.as_deref().map(str::parse).transpose()?;

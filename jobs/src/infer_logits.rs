@@ -92,7 +92,7 @@ impl InferLogits {
         };
         if let Some((folder, _)) = folders().zip(&saw).find(|(_, saw)| saw.is_none()) {
             return Err(format!(
-                "the model {} is one of several of a teacher, but its provenance does not say that it was trained on this manifest (sha256 {manifest}): nobody can tell which rows it has seen",
+                "the model {} is one of several of a teacher, but its provenance does not say that it was trained on this manifest (sha256 {manifest}): it is unknown which rows it has seen",
                 folder.display()
             )
             .into());
@@ -102,7 +102,7 @@ impl InferLogits {
             .collect();
         if unseen.is_empty() {
             return Err(format!(
-                "{row:?}: all models of the teacher have learnt from it; each must be trained without another fold"
+                "{row:?}: all models of the teacher were trained on it; each must be trained without another fold"
             )
             .into());
         }

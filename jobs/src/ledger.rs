@@ -110,7 +110,7 @@ pub enum LedgerError {
         reason: io::Error,
     },
     /// An invalid line before the last one: only the last line can be left incomplete.
-    #[error("{}, line {line}: {reason}; somebody has changed the ledger: begin a new job in another folder", path.display())]
+    #[error("{}, line {line}: {reason}; the ledger is damaged or was changed: start a new job in another folder", path.display())]
     Line {
         /// The file.
         path: PathBuf,

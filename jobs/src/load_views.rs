@@ -111,7 +111,7 @@ impl Actor for LoadViews {
         match &*input.take::<Wanted>() {
             Wanted::Row(wanted) => out.emit::<Viewed>(input.envelope, self.view(wanted)),
             Wanted::EpochEnd { .. } => {
-                return Err("an epoch's end is nothing that a model can be asked about".into());
+                return Err("an epoch's end has no image to make views of".into());
             }
         }
         Ok(())

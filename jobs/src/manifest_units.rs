@@ -189,7 +189,7 @@ impl StreamProvider for ManifestUnits {
                     Some(begun) if *begun == job => {}
                     Some(begun) => {
                         return Err(format!(
-                            "the job in {} was begun otherwise: {}; bring that back, or begin a new job in another folder",
+                            "the job in {} was started with something else: {}; restore that, or start a new job in another folder",
                             path.display(),
                             differences(begun, &job)
                         )
@@ -276,7 +276,7 @@ impl StreamProvider for ManifestUnits {
         tracing::warn!(
             unit = number,
             tries,
-            "something of the unit was lost; it is done again"
+            "a part of the unit was lost; it is repeated"
         );
         self.waiting.push_front(number);
         Ok(())

@@ -49,7 +49,7 @@ impl PrepareInputs {
             return Ok(None);
         };
         let hash = row_hash(&wanted.row.row().sha256);
-        let hash = hash.ok_or_else(|| Failure::new("its sha256 is none"))?;
+        let hash = hash.ok_or_else(|| Failure::new("its sha256 is not valid"))?;
         Ok(self.augmentation.view(self.view_seed, view, &hash))
     }
 }

@@ -58,7 +58,9 @@ impl Source for ReturnedRows {
     fn create(settings: ReturnedRowsSettings, setup: &Setup) -> Result<Self, ActorError> {
         let unit: Unit = settings.unit.parse()?;
         let manifest = Manifests::of(setup)?.get(&unit.manifest)?;
-        let handing_out: Arc<HandingOut> = setup.service().ok_or("nobody hands units out")?;
+        let handing_out: Arc<HandingOut> = setup.service().ok_or(
+            "no service hands units out: run such graphs with `fermata softlabels --nats`",
+        )?;
         let indices = unit.indices(&manifest)?;
         handing_out.0.hand_out(unit.number);
         Ok(Self {
@@ -151,7 +153,7 @@ impl ReturnedRows {
             Err(reason) => {
                 if read_picture(&row, &self.pool).is_ok() {
                     return Err(format!(
-                        "{row:?} could not be read there ({reason}), but here it can: the worker's data are not the job's"
+                        "{row:?} could not be read there ({reason}), but it can be read here: the worker's data differ from the job's"
                     ));
                 }
                 Err(Failure::new(&reason))

@@ -189,7 +189,7 @@ fn named(wanted: &WantedRow) -> String {
 }
 
 fn lost(came: &str, planned: Planned) -> ActorError {
-    format!("a row was lost on the way: expected {planned:?}, and {came} came").into()
+    format!("a row was lost on the way: expected {planned:?}, but {came} came").into()
 }
 
 impl Actor for TrainModel {
@@ -221,7 +221,7 @@ impl Actor for TrainModel {
             tracing::warn!(
                 threads = config.training.threads,
                 cores,
-                "a training with more threads than there are cores waits for itself, often many times longer than it computes"
+                "more threads than cores slow training down severely: lower `threads` in the training's settings"
             );
         }
         // Applies to this thread, which computes.
@@ -230,7 +230,7 @@ impl Actor for TrainModel {
         let Progress { epoch, step, .. } = *trainer.progress();
         let of = Environment::of(device);
         folder.log(&format!(
-            "goes on at epoch {epoch}, step {step}: fermata {}, commit {}, libtorch {}, {} on {}",
+            "continues at epoch {epoch}, step {step}: fermata {}, commit {}, libtorch {}, {} on {}",
             of.fermata, of.git_commit, of.libtorch, of.device, of.processor
         ))?;
         let plan = Plan::new(&config.training, &rows, trainer.progress());
@@ -257,7 +257,7 @@ impl Actor for TrainModel {
             if let Prepared::Row(row) = &*packet {
                 input_of(row)?;
             }
-            return Err("not trained: the training has ended with an error before".into());
+            return Err("not trained: an earlier error has ended the training".into());
         }
         let taken = self.take_in(&packet);
         self.is_broken = taken.is_err();

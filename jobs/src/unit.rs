@@ -40,7 +40,7 @@ impl Unit {
     pub fn indices(&self, manifest: &Manifest) -> Result<Vec<usize>, String> {
         if manifest.sha256 != self.manifest_sha256 {
             return Err(format!(
-                "the manifest {} has sha256 {}, but the job began with {}: it has been changed meanwhile; begin a new job",
+                "the manifest {} has sha256 {}, but the job began with {}: it has been changed meanwhile; start a new job",
                 self.manifest.display(),
                 manifest.sha256,
                 self.manifest_sha256

@@ -109,7 +109,7 @@ impl WriteSoftlabels {
             let found = differences(("the units that are there", &begun), ("this run", &now));
             if !found.is_empty() {
                 return Err(format!(
-                    "the softlabels in {} were begun otherwise: {}; bring that back, or begin a new job in another folder",
+                    "the softlabels in {} were started with something else: {}; restore that, or start a new job in another folder",
                     self.dir.display(),
                     found.join("; ")
                 )
@@ -164,7 +164,7 @@ impl WriteSoftlabels {
             let found = fermata_files::sha256_of_file(path)?;
             if found != commit.sha256 {
                 return Err(format!(
-                    "{} is not as it was committed (sha256 {found}, not {}): begin a new job in another folder",
+                    "{} is not as it was committed (sha256 {found}, not {}): start a new job in another folder",
                     path.display(),
                     commit.sha256
                 )
@@ -178,7 +178,7 @@ impl WriteSoftlabels {
         for (teacher, seen) in &counts.seen {
             if seen.seen > 0 {
                 tracing::warn!(
-                    "the teacher {teacher} had learnt from {} of the {} rows: what it says of them may be what it has by heart (see models trained without a fold)",
+                    "the teacher {teacher} was trained on {} of the {} rows and may have memorised these rows (see models trained without a fold)",
                     seen.seen,
                     counts.rows_out
                 );
@@ -280,7 +280,7 @@ impl Actor for WriteSoftlabels {
             let (failures, most) = (self.failures()?, self.max_failures);
             if failures > most {
                 return Err(format!(
-                    "{failures} rows could not be read, and max_failures is {most} (mend the images and resume, or allow more with `fermata resume RUN --max-failures N`); the last: {}: {failure}",
+                    "{failures} rows could not be read, and max_failures is {most} (repair the images and resume, or allow more with `fermata resume RUN --max-failures N`); the last: {}: {failure}",
                     row.image.display()
                 )
                 .into());

@@ -73,7 +73,7 @@ impl<'a> HeldUp<'a> {
         };
         let mut words = match self.node {
             _ if self.is_gone() => {
-                format!("{name} holds up others: it failed and is built anew{queue}.")
+                format!("{name} holds up others: it failed and is being restarted{queue}.")
             }
             node if node.busy >= BUSY => format!(
                 "{name} is the bottleneck: it works {busy} of the time{queue}{}.",
@@ -215,7 +215,7 @@ mod tests {
         let words = bottleneck(&[node("detect", 0.6, 0.4), breaks], &edges).unwrap();
         assert_eq!(
             words,
-            "breaks holds up others: it failed and is built anew, and its queue is 82 % full."
+            "breaks holds up others: it failed and is being restarted, and its queue is 82 % full."
         );
     }
 }

@@ -45,7 +45,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
     serde_json::from_slice(body).map_err(|error| {
         (
             StatusCode::BAD_REQUEST,
-            format!("not what is asked for: {error}\n"),
+            format!("invalid request: {error}\n"),
         )
     })
 }
@@ -73,7 +73,7 @@ async fn reconnect(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
         .source(&name)
         .ok_or_else(|| match run.handle.stream_report(&name) {
             Some(_) => refused(&format!(
-                "the stream `{name}` was neither listed nor added: what gives it opens it once"
+                "the stream `{name}` was neither listed nor added: its provider opens it once"
             )),
             None => unknown(&name),
         })?;
@@ -150,7 +150,9 @@ async fn open(
 /// machine.
 fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
     if uri.is_empty() || uri.len() > 2048 || uri.chars().any(char::is_control) {
-        return Err("a stream's URI has 1 to 2048 characters and none that controls\n".to_owned());
+        return Err(
+            "a stream's URI has 1 to 2048 characters and no control characters\n".to_owned(),
+        );
     }
     let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
     let is_network = scheme.is_some_and(|scheme| {
@@ -162,7 +164,7 @@ fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
         Ok(())
     } else {
         Err(
-            "only rtsp, rtsps, http and https: files and devices can be added where the page is for this machine alone\n"
+            "only rtsp, rtsps, http and https: files and devices can be added only if the page is not reachable from other machines\n"
                 .to_owned(),
         )
     }

@@ -306,9 +306,7 @@ fn stream_state(now: &StreamNow, moment: &Moment<'_>) -> (&'static str, Option<S
         Some(NodeState::Starting) => ("starting", None),
         Some(NodeState::Restarting { in_s }) => (
             "reconnecting",
-            Some(format!(
-                "its source failed and is built anew in {in_s:.1} s"
-            )),
+            Some(format!("its source failed and is restarted in {in_s:.1} s")),
         ),
         Some(NodeState::Ended) => ("ending", Some("what was captured goes through".to_owned())),
         _ => ("running", None),

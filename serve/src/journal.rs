@@ -76,7 +76,7 @@ impl Journal {
             RunEvent::Restarted { node } => {
                 let reason = entries.wrong.remove(node);
                 let reason = reason.map(|reason| format!(", because it failed: {reason}"));
-                let text = format!("{node} was built anew{}", reason.unwrap_or_default());
+                let text = format!("{node} was restarted{}", reason.unwrap_or_default());
                 entries.add("restarted", text);
             }
             RunEvent::Lost { node, reason } => {
@@ -296,7 +296,7 @@ mod tests {
                 text("restored", "capture@door has its source again"),
                 text(
                     "restarted",
-                    "capture@door was built anew, because it failed: panicked: at 7"
+                    "capture@door was restarted, because it failed: panicked: at 7"
                 ),
                 // A resolved problem is no longer a reason.
                 text(

@@ -28,7 +28,7 @@ pub(crate) const RUN_DELIVERED_PACKETS: Family = Family::counter(
 );
 pub(crate) const NODE_UP: Family = Family::gauge(
     "fermata_node_up",
-    "1 while the node works or waits for work; 0 while it starts, has lost its device, is built anew, or has ended.",
+    "1 while the node works or waits for work; 0 while it starts, has lost its device, is being restarted, or has ended.",
 );
 pub(crate) const NODE_RECEIVED_PACKETS: Family = Family::counter(
     "fermata_node_received_packets_total",
@@ -48,7 +48,7 @@ pub(crate) const NODE_RUNNING_CALL_AGE_SECONDS: Family = Family::gauge(
 );
 pub(crate) const NODE_RESTARTS: Family = Family::counter(
     "fermata_node_restarts_total",
-    "How often the actor was built anew.",
+    "How often the actor was restarted.",
 );
 pub(crate) const NODE_BUSY_SECONDS: Family = Family::counter(
     "fermata_node_busy_seconds_total",

@@ -33,7 +33,7 @@ pub enum ServeError {
         error: std::io::Error,
     },
     /// The address is reachable by others, and there is no token.
-    #[error("{0} is not for this machine alone, so it needs a token")]
+    #[error("{0} is reachable from other machines, so a token is required")]
     Open(SocketAddr),
     /// The server's threads could not be started.
     #[error("cannot start the server: {0}")]

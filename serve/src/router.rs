@@ -60,7 +60,7 @@ pub(crate) fn router(run: Arc<WatchedRun>, guard: Guard) -> Router {
 
 /// Answers clients that connect without TLS when it is required.
 pub(crate) fn unencrypted() -> Router {
-    let said = "this port speaks TLS alone: ask with https://\n";
+    let said = "this port speaks TLS only: use https://\n";
     Router::new().fallback(async move || (StatusCode::BAD_REQUEST, said))
 }
 
@@ -77,7 +77,7 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
             let request = Request::from_parts(parts, body);
             match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
                 Ok(answer) => answer,
-                Err(_) => (StatusCode::REQUEST_TIMEOUT, "this takes too long\n").into_response(),
+                Err(_) => (StatusCode::REQUEST_TIMEOUT, "this took too long\n").into_response(),
             }
         }
     };

@@ -41,7 +41,7 @@ pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
 
 async fn open(State(run): State<Arc<WatchedRun>>, upgrade: WebSocketUpgrade) -> Response {
     let Ok(seat) = Arc::clone(&run.seats).try_acquire_owned() else {
-        let answer = "too many browsers look at this run\n";
+        let answer = "too many browsers are watching this run\n";
         return (StatusCode::SERVICE_UNAVAILABLE, answer).into_response();
     };
     upgrade

@@ -27,7 +27,11 @@ struct Given {
 
 async fn sign_in(State(guard): State<Arc<Guard>>, body: Bytes) -> Response {
     let Ok(Given { token }) = serde_json::from_slice(&body) else {
-        return (StatusCode::BAD_REQUEST, "a JSON object with `token`\n").into_response();
+        return (
+            StatusCode::BAD_REQUEST,
+            "expected a JSON object with `token`\n",
+        )
+            .into_response();
     };
     match guard.cookie_for(&token) {
         Some(cookie) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response(),

@@ -155,7 +155,7 @@ fn what_fails_and_is_built_anew_is_told_with_its_reason() {
     };
     assert_eq!(
         restarted,
-        "breaks was built anew, because it failed: panicked: panic on purpose at packet 20"
+        "breaks was restarted, because it failed: panicked: panic on purpose at packet 20"
     );
     loop {
         let numbers: Numbers = serde_json::from_value(browser.text("numbers")).unwrap();

@@ -139,9 +139,9 @@ impl Inputs {
         } else if path.is_file() {
             self.file(path)
         } else if path.is_symlink() && !path.exists() {
-            Err("what it links to is not there".to_owned())
+            Err("the target of the link does not exist".to_owned())
         } else {
-            Err("no regular file; name it itself".to_owned())
+            Err("not a regular file; name the file itself".to_owned())
         }
     }
 
@@ -153,13 +153,13 @@ impl Inputs {
         }
         if ends_in(path, &OTHER_PHOTOS) {
             return Err(format!(
-                "photos of this kind are not read ({} are); convert it",
+                "photos of this kind cannot be read (only {}); convert it",
                 image_source::EXTENSIONS.join(", ")
             ));
         }
         let uri = path
             .to_str()
-            .ok_or("the name is no UTF-8; rename the file")?;
+            .ok_or("the name is not valid UTF-8; rename the file")?;
         if ends_in(path, &image_source::EXTENSIONS) {
             self.known.insert(real);
             self.photos.push(path.to_owned());
@@ -305,10 +305,10 @@ mod tests {
         let inputs = Inputs::find(&texts(&[folder.path().to_str().unwrap()]));
         assert_eq!((inputs.photos.len(), inputs.problems.len()), (1, 0));
         let reasons = inputs.left_out.iter().map(|(_, reason)| &**reason);
-        let gone = "what it links to is not there";
+        let gone = "the target of the link does not exist";
         assert_eq!(
             reasons.collect::<Vec<_>>(),
-            [gone, gone, "no regular file; name it itself"]
+            [gone, gone, "not a regular file; name the file itself"]
         );
     }
 

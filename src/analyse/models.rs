@@ -37,7 +37,7 @@ impl Detector {
         if given != Path::new(HAAR) && !given.exists() {
             let known = DETECTORS[0];
             bail!(
-                "--detector {}: there is no such file or folder; a detector is one such as {known}, which `fermata models pull yunet` brings, or `{HAAR}`",
+                "--detector {}: there is no such file or folder; expected a detector such as {known}, which `fermata models pull yunet` downloads, or `{HAAR}`",
                 given.display()
             );
         }

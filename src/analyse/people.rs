@@ -122,7 +122,7 @@ impl People {
         }
         for photo in &self.photos {
             let faces = photo.faces.iter().map(|face| {
-                let label = face.label.as_deref().unwrap_or("too unclear to say");
+                let label = face.label.as_deref().unwrap_or("unclear");
                 let number = face.probability;
                 number.map_or_else(|| label.to_owned(), |number| format!("{label} {number:.2}"))
             });
@@ -138,7 +138,7 @@ impl People {
         let more = lines.len().saturating_sub(MOST_LINES);
         lines.truncate(MOST_LINES);
         if more > 0 {
-            lines.push(format!("  … and {more} lines more in summary.json"));
+            lines.push(format!("  … and {more} more lines in summary.json"));
         }
         lines.join("\n") + "\n"
     }
@@ -204,7 +204,7 @@ impl VideoPeople {
             more => format!("{more} people"),
         };
         let said = match frames {
-            0 => "no picture has come".to_owned(),
+            0 => "no frames arrived".to_owned(),
             _ => format!("{people} in {}", counted(frames, "frame")),
         };
         let missed = and_missed(self.missed);
@@ -217,7 +217,7 @@ impl VideoPeople {
                 let _ = write!(said, ", {label} {:.0} %", share * 100.0);
             }
             if shares.is_empty() {
-                said.push_str(", no expression could be told");
+                said.push_str(", no clear expression");
             }
             let changes = match person.changes {
                 0 => "no change".to_owned(),
@@ -460,7 +460,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
     #[test]
     fn a_video_of_which_nothing_came_is_not_one_without_people() {
         let text = people_of("stream,segment,sequence,pts_ms\n", 1).text();
-        assert!(text.contains("door.mp4: no picture has come\n"), "{text}");
+        assert!(text.contains("door.mp4: no frames arrived\n"), "{text}");
     }
 
     #[test]
@@ -469,7 +469,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
         for line in [
             "door.mp4: 2 people in 4 frames",
             "  #1   seen    0.2 s (0.0 to 0.2 s), happy 75 %, sad 25 %; 1 change",
-            "  #2   seen    0.1 s (0.1 to 0.2 s), no expression could be told; no change",
+            "  #2   seen    0.1 s (0.1 to 0.2 s), no clear expression; no change",
             "2 photos, 1 face",
             "  a.jpg: happy 0.75",
             "  b.jpg: no face",

@@ -71,8 +71,8 @@ function numbers() {
   at("table").append(el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
   for (const { name, clocks } of kpi.runs) if (clocks) {
     const error = clocks.latency_error_ms;
-    const worth = error === null ? "nobody knows how wrong they are" : `may be wrong by ${ms(error)} ms`;
-    at("table").after(el("p", { class: "note" }, `${name}: latencies of streams from other machines are by two clocks, and ${worth}.`));
+    const worth = error === null ? "their error is unknown" : `may be wrong by ${ms(error)} ms`;
+    at("table").after(el("p", { class: "note" }, `${name}: latencies of streams from other machines are measured with two clocks, and ${worth}.`));
   }
   const reasons = new Map();
   for (const [, measures] of columns) for (const [field, reason] of Object.entries(measures.unknown)) {

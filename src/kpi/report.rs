@@ -111,9 +111,9 @@ impl RunReport {
         let shown = path.display();
         // A list would be read as the fields of an object, in order.
         if !value.is_object() {
-            bail!("{shown} is no {KIND}: it is no JSON object");
+            bail!("{shown} is not a {KIND}: it is not a JSON object");
         }
-        serde_json::from_value(value).with_context(|| format!("{shown} is no {KIND}"))
+        serde_json::from_value(value).with_context(|| format!("{shown} is not a {KIND}"))
     }
 
     /// Returns the time of the recording that passes per second of the clock; none under `asap`, where the two are

@@ -54,7 +54,7 @@ impl RunData {
             bail!("{}", without_faces(path, &files));
         }
         for part in segments::parts_of(&files, "faces", "csv") {
-            complain(&format!("left out: {shown}/{part} is not whole"));
+            complain(&format!("left out: {shown}/{part} is incomplete"));
         }
         let tables: Vec<PathBuf> = tables.into_iter().map(|table| path.join(table)).collect();
         run.faces = FacesTable::read(&tables)?;
@@ -100,7 +100,7 @@ fn without_faces(folder: &Path, files: &[String]) -> String {
     let shown = folder.display();
     if let Some(part) = segments::parts_of(files, "faces", "csv").first() {
         return format!(
-            "{shown} has no {FACES}, only {part}: the run was stopped or is not over yet; a table is whole when it has its name"
+            "{shown} has no {FACES}, only {part}: the run was stopped or is not over yet, so its table is incomplete"
         );
     }
     let tables: Vec<&str> = (files.iter())

@@ -38,7 +38,7 @@ impl Table {
             *first = first.trim_start_matches('\u{feff}').to_owned();
         }
         if header.is_empty() {
-            bail!("{name} is empty: not even the names of the columns are there");
+            bail!("{name} is empty: it lacks even the names of the columns");
         }
         for (column, name) in header.iter().enumerate() {
             let first = header[..column].iter().position(|other| other == name);

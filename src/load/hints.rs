@@ -37,8 +37,12 @@ pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
 fn of_stream(typed: &str) -> Option<String> {
     let Some((name, uri)) = typed.split_once('=') else {
         let is_place = is_watched(typed) || Path::new(typed).exists();
-        return is_place
-            .then(|| format!("help: a stream has a name: --stream cam={}", redact(typed)));
+        return is_place.then(|| {
+            format!(
+                "help: give the stream a name: --stream cam={}",
+                redact(typed)
+            )
+        });
     };
     let is_number = !uri.is_empty() && uri.chars().all(|digit| digit.is_ascii_digit());
     (is_number && !Path::new(uri).exists())
@@ -49,7 +53,7 @@ fn of_set(typed: &str) -> Option<String> {
     let (path, _) = typed.split_once('=')?;
     let first = path.split('.').next()?;
     (!SECTIONS.contains(&first))
-        .then(|| format!("help: what belongs to a node is set below `nodes`: --set nodes.{path}=…"))
+        .then(|| format!("help: the settings of nodes are below `nodes`: --set nodes.{path}=…"))
 }
 
 fn of_param(typed: &str) -> Option<String> {
@@ -57,7 +61,7 @@ fn of_param(typed: &str) -> Option<String> {
     let lower = value.to_lowercase();
     let is_name = DETECTORS.iter().any(|known| lower.starts_with(known));
     (name == "detector" && is_name && !Path::new(value).exists()).then(|| {
-        format!("help: a detector is a file or folder, such as {name}=models/yunet/model.onnx, which `fermata models pull yunet` brings; only `haar` is known by its name")
+        format!("help: a detector is a file or folder, such as {name}=models/yunet/model.onnx, which `fermata models pull yunet` downloads; only `haar` is a built-in name")
     })
 }
 

@@ -140,7 +140,7 @@ impl Serving {
             ));
         } else if !address.ip().is_loopback() {
             complain(
-                "warning: the page goes over the network unencrypted, pictures and token too; add --serve-tls, or reach it through ssh -L",
+                "warning: the page, including pictures and token, goes over the network unencrypted; add --serve-tls, or reach it through ssh -L",
             );
         }
         Ok(Served(Some(server)))
@@ -195,7 +195,7 @@ fn reachable(ip: IpAddr) -> IpAddr {
 fn fresh_token(address: SocketAddr) -> anyhow::Result<Token> {
     if !std::io::stderr().is_terminal() {
         anyhow::bail!(
-            "{address} is not for this machine alone, so the page needs a token, and there is no terminal to show one on: give one with --serve-token-file"
+            "{address} is reachable from other machines, so the page needs a token, and there is no terminal to show one on: give one with --serve-token-file"
         );
     }
     Ok(Token::fresh()?)

@@ -25,7 +25,7 @@ pub(super) struct EndedEarly;
 
 impl fmt::Display for EndedEarly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ended early: the run in hand was ended too")
+        f.write_str("ended early: the current run was ended too")
     }
 }
 
@@ -106,7 +106,7 @@ fn output(run: Child, interrupts: &Interrupts) -> io::Result<Output> {
         {
             told = count;
             if let Err(error) = kill_process(process, Signal::TERM) {
-                tracing::warn!("the run cannot be told to end: {error}");
+                tracing::warn!("cannot signal the run to end: {error}");
             }
         }
     }

@@ -29,10 +29,10 @@ pub(super) fn varied(arguments: &[String]) -> anyhow::Result<Vec<Varied>> {
         }
         let doubled = |(index, value)| values[..index].contains(value);
         if let Some((_, value)) = values.iter().enumerate().find(|pair| doubled(*pair)) {
-            bail!("`--vary {argument}`: {value} is there twice");
+            bail!("`--vary {argument}`: {value} is given twice");
         }
         if all.iter().any(|varied| varied.path == path) {
-            bail!("`--vary {path}` is there twice; give all its values in one");
+            bail!("`--vary {path}` is given twice; give all its values in one");
         }
         all.push(Varied {
             path: path.to_owned(),
@@ -118,8 +118,8 @@ mod tests {
             (&["=1"], "must be PATH=V1,V2"),
             (&["a="], "value number 1 is empty"),
             (&["a=1,,2"], "value number 2 is empty"),
-            (&["a=1,2,1"], "1 is there twice"),
-            (&["a=1", "a=2"], "`--vary a` is there twice"),
+            (&["a=1,2,1"], "1 is given twice"),
+            (&["a=1", "a=2"], "`--vary a` is given twice"),
         ] {
             let error = read(arguments).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn what_latencies_from_other_machines_are_worth_is_told_below_them() {
         let clocks = ClockNumbers {
-            told: "latencies of streams from other machines are by two clocks, and may be wrong by 3.5 ms".to_owned(),
+            told: "latencies of streams from other machines are measured with two clocks, and may be wrong by 3.5 ms".to_owned(),
             ..ClockNumbers::default()
         };
         let site = Numbers {

@@ -69,7 +69,7 @@ fn a_training_that_was_ended_early_gives_the_weights_of_one_that_was_not() {
     assert_same(&at("parts"), &at("whole"));
     let log = fs::read_to_string(at("parts").join("training.log")).unwrap();
     assert_eq!(log.matches("interrupted").count(), 4, "{log}");
-    assert_eq!(log.matches("goes on at epoch").count(), 5, "{log}");
+    assert_eq!(log.matches("continues at epoch").count(), 5, "{log}");
 }
 
 #[test]
@@ -315,7 +315,10 @@ fn a_row_that_was_lost_on_the_way_is_not_trained_without() {
             }
             _ => {
                 let error = fed.unwrap_err().to_string();
-                assert!(error.contains("ended with an error before"), "{error}");
+                assert!(
+                    error.contains("an earlier error has ended the training"),
+                    "{error}"
+                );
             }
         }
     }

@@ -166,7 +166,7 @@ fn summary(found: &Search) -> String {
     }
     let gain = best.macro_f1 - found.best_teacher().alone.macro_f1;
     text + &format!(
-        "\nmacro-F1 {gain:+.4} beside the best teacher, {}\n",
+        "\nmacro-F1 {gain:+.4} compared with the best teacher, {}\n",
         found.best_teacher().name
     )
 }

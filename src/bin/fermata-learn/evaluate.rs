@@ -42,7 +42,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
         [] => None,
         [path] => Some(read(Path::new(path))?),
         more => bail!(
-            "--compare names {} models beside the one that is evaluated; expected one (a table of many: `fermata evaluate --compare A B C --out DIR`)",
+            "--compare names {} models besides the one that is evaluated; expected one (a table of many: `fermata evaluate --compare A B C --out DIR`)",
             more.len()
         ),
     };

@@ -42,7 +42,7 @@ impl Exported {
         let (Some(arch), Some(weights), Some(card)) =
             (&arguments.arch, &arguments.weights, &arguments.card)
         else {
-            bail!("either --model, or --arch, --weights and --card");
+            bail!("give either --model, or --arch, --weights and --card");
         };
         Ok(Self {
             architecture: arch.parse()?,

@@ -130,7 +130,7 @@ pub(crate) fn resume(nats: &str, run: GraphRun<'_>) -> anyhow::Result<u8> {
     let own = Own::of_this_machine();
     if own.program != file.shared.program {
         bail!(
-            "the softlabels in {} were begun by version {}, and this is {}: begin them anew in another folder",
+            "the softlabels in {} were started by version {}, but this is {}: start new ones in another folder",
             run.folder().display(),
             file.shared.program,
             own.program
@@ -162,7 +162,9 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
         .and_then(|()| file.write(&folder));
     let code = prepared.and_then(|()| lend(run, &coordinator, &file).run());
     if let Err(error) = coordinator.close() {
-        complain(&format!("warning: the job stays at the server: {error}"));
+        complain(&format!(
+            "warning: the job could not be removed from the server: {error}"
+        ));
     }
     connection.close(Duration::from_secs(5));
     let now = coordinator.now();

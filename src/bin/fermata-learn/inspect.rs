@@ -164,7 +164,7 @@ fn safetensors(file: &Path) -> anyhow::Result<String> {
         None => String::new(),
     };
     let network = if networks.is_empty() {
-        "none that is known".to_owned()
+        "unknown".to_owned()
     } else {
         let names: Vec<String> = networks.iter().map(ToString::to_string).collect();
         names.join(" or ") + &kind
@@ -180,7 +180,7 @@ fn onnx(file: &Path) -> anyhow::Result<String> {
     let bytes = fermata_files::read(file, MOST_NUMBERS);
     let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
     let Some(found) = export::summary(&bytes) else {
-        bail!("{} is no ONNX file", file.display());
+        bail!("{} is not an ONNX file", file.display());
     };
     Ok(format!(
         "onnx        {} nodes, {} values\ngraph       {}\nproducer    {}\n{}",

@@ -162,7 +162,7 @@ fn clean_report(found: &CleanReport) -> String {
 
 fn validation(found: &Validation) -> String {
     let mut text = format!(
-        "validation  {} rows, {} images looked at\nmanifest    sha256 {}\n",
+        "validation  {} rows, {} images checked\nmanifest    sha256 {}\n",
         found.rows, found.images_checked, found.manifest_sha256
     );
     for (problem, count) in &found.problems {

@@ -83,7 +83,7 @@ pub(crate) fn json_lines(path: &Path) -> anyhow::Result<String> {
     for line in read.lines() {
         count += 1;
         let parsed: Value = serde_json::from_str(line)
-            .with_context(|| format!("{}, line {count}: it is no JSON", path.display()))?;
+            .with_context(|| format!("{}, line {count}: it is not JSON", path.display()))?;
         first.get_or_insert(parsed);
     }
     let columns = first.as_ref().map(keys).unwrap_or_default();
@@ -266,7 +266,7 @@ fn hashes(path: &Path, files: &Value) -> String {
         let found = fermata_files::sha256_of_file(&path.with_file_name(name));
         let is_same = found.is_ok_and(|found| expected == &Value::String(found));
         differ += usize::from(!is_same);
-        let mark = if is_same { "" } else { " (another, or gone)" };
+        let mark = if is_same { "" } else { " (changed or missing)" };
         told += &format!("file        {name}{mark}\n");
     }
     told + &match differ {

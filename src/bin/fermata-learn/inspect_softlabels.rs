@@ -19,7 +19,7 @@ pub(crate) fn described(path: &Path) -> anyhow::Result<Option<String>> {
     let state = ledger.state();
     let units = state.job.as_ref().map_or(0, |job| job.units());
     Ok(Some(format!(
-        "{}\nsoftlabels  not complete: {} of {units} units are done; `fermata resume {}` goes on\n",
+        "{}\nsoftlabels  not complete: {} of {units} units are done; `fermata resume {}` continues them\n",
         path.display(),
         state.commits.len(),
         path.display()

@@ -85,7 +85,7 @@ fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Resul
     let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
     write_json(out, &found)?;
     print_line(&format!(
-        "{} rows, {} images looked at",
+        "{} rows, {} images checked",
         found.rows, found.images_checked
     ))?;
     if found.drawn > 0 {

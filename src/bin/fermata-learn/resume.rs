@@ -39,7 +39,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
         return softlabels::resume(run, nats.as_deref(), *max_failures, *quiet);
     }
     bail!(
-        "{} is not a run that can be taken up again: it has neither the checkpoints of a training nor {} (softlabels)",
+        "{} is not a run that can be resumed: it has neither the checkpoints of a training nor {} (softlabels)",
         run.display(),
         softlabels::LEDGER
     )

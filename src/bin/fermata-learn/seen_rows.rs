@@ -86,7 +86,7 @@ fn one_folder(name: &str, folder: &Path, rows: &Rows<'_>, seen: Seen) -> anyhow:
     let all = rows.all;
     if let Some((_, count)) = rows.unknown {
         complain(&format!(
-            "warning: --teacher {name}: the provenance of {} does not say whether it has learnt from {count} of the {all} rows: what it says of them may be what it has by heart",
+            "warning: --teacher {name}: the provenance of {} does not say whether it was trained on {count} of the {all} rows; it may have memorised these rows",
             folder.display()
         ));
     }
@@ -94,7 +94,7 @@ fn one_folder(name: &str, folder: &Path, rows: &Rows<'_>, seen: Seen) -> anyhow:
         return Ok(());
     };
     let told = format!(
-        "--teacher {name}: it has learnt from {count} of the {all} rows, the first of them {}: what it says of them is what it has by heart",
+        "--teacher {name}: it was trained on {count} of the {all} rows, the first of them {}, and may have memorised these rows",
         first.image.display()
     );
     match seen {
@@ -117,7 +117,7 @@ fn several_folders(
         let rows = Rows::of(manifest, split, |row| saw(learnt.as_ref(), row, manifest));
         if rows.unknown.is_some() {
             bail!(
-                "--teacher {name}: the provenance of {} does not say that it, and the weights with which it began, were trained on this manifest, so nobody can tell which rows it has seen",
+                "--teacher {name}: the provenance of {} does not say that it, and the weights with which it began, were trained on this manifest, so it is unknown which rows it has seen",
                 folder.display()
             );
         }
@@ -128,7 +128,7 @@ fn several_folders(
     };
     if let Some((first, count)) = Rows::of(manifest, split, by_all).seen {
         bail!(
-            "--teacher {name}: all of its models have learnt from {count} rows, the first of them {}: a teacher says what it has by heart of those; train each model without another fold",
+            "--teacher {name}: all of its models were trained on {count} rows, the first of them {}, and may have memorised these rows; train each model without another fold",
             first.image.display()
         );
     }

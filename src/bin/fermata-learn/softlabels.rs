@@ -43,7 +43,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let out = &arguments.out;
     if out.join(LEDGER).exists() {
         bail!(
-            "{} holds softlabels, or a part of them: `fermata resume {}` goes on with them; new ones need a new folder",
+            "{} holds softlabels, or a part of them: `fermata resume {}` continues them; new ones need a new folder",
             out.display(),
             out.display()
         );
@@ -190,10 +190,10 @@ pub(crate) fn resume(
         (None, false) => run.run(),
         (Some(nats), true) => shared_job::resume(nats, run),
         (None, true) => bail!(
-            "the softlabels in {shown} are computed by workers: say with --nats over which server"
+            "the softlabels in {shown} are computed by workers: give their server with --nats"
         ),
         (Some(_), false) => bail!(
-            "the softlabels in {shown} were begun on this machine alone: resume them without --nats"
+            "the softlabels in {shown} were started on this machine alone: resume them without --nats"
         ),
     }
 }

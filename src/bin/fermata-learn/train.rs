@@ -168,7 +168,7 @@ fn dropped(before: &Progress, more: u32) -> Option<String> {
     let Progress { epoch, end, .. } = *before;
     let left = end - epoch;
     Some(format!(
-        "warning: the training stands at epoch {epoch} of {end}: the {left} that were still planned, with the rest of their schedule, are dropped, and the {more} of --more take their place, with a schedule of their own, to epoch {}; `fermata resume` without --more would have gone on as planned",
+        "warning: the training stands at epoch {epoch} of {end}: the {left} that were still planned, with the rest of their schedule, are dropped, and the {more} of --more take their place, with a schedule of their own, to epoch {}; `fermata resume` without --more would have continued as planned",
         epoch + more
     ))
 }

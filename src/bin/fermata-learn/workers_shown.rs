@@ -17,11 +17,11 @@ const LATE: Family = Family::counter(
 );
 const REPUBLISHED: Family = Family::counter(
     "fermata_job_republished_units_total",
-    "Units that nobody had although they had no result, and that were handed out again.",
+    "Units without a result that no worker held, and that were handed out again.",
 );
 const REJECTED: Family = Family::counter(
     "fermata_job_rejected_results_total",
-    "Results that were not what they said, and are computed again.",
+    "Invalid results, which are computed again.",
 );
 const MALFORMED: Family = Family::counter(
     "fermata_job_malformed_messages_total",
@@ -29,15 +29,15 @@ const MALFORMED: Family = Family::counter(
 );
 const REFUSED: Family = Family::gauge(
     "fermata_job_refused_workers",
-    "Workers that do not have what the job has.",
+    "Workers whose program, models or data are not the job's.",
 );
 const WORKER_ROWS: Family = Family::counter(
     "fermata_job_worker_rows_total",
-    "Rows that a worker has computed and that count.",
+    "Accepted rows that a worker has computed.",
 );
 const WORKER_RATE: Family = Family::gauge(
     "fermata_job_worker_rows_per_second",
-    "The same, each second since the worker was heard of first.",
+    "The same, per second since the worker was first heard from.",
 );
 const WORKER_LAGS: Family = Family::gauge(
     "fermata_job_worker_lags",
@@ -45,11 +45,11 @@ const WORKER_LAGS: Family = Family::gauge(
 );
 const WORKER_SILENT: Family = Family::gauge(
     "fermata_job_worker_silent_seconds",
-    "Time since a worker was heard of.",
+    "Time since a worker was last heard from.",
 );
 const WORKER_OLDEST: Family = Family::gauge(
     "fermata_job_worker_oldest_unit_seconds",
-    "How long a worker has had the unit that it has had longest.",
+    "Age of the oldest unit that a worker holds.",
 );
 
 /// Returns the measures of the workers for `/metrics`.

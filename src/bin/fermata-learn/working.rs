@@ -114,7 +114,7 @@ fn take_part(
     ));
     if let Some(reason) = report.refuses {
         bail!(
-            "this worker takes no more part, since what it computes is not used: {reason}; others go on. Its data or its machine are not as the coordinator's"
+            "this worker stops, since its results are rejected: {reason}; its data or its machine differ from the coordinator's, and other workers continue"
         );
     }
     code
@@ -148,13 +148,13 @@ fn same(
     let shared: Shared = serde_json::from_str(about)
         .context("the job at the server is of another version of this program")?;
     let plan = shared.plan.clone().moved(paths);
-    let here = "where it lies on this machine, say with --path FROM=TO";
+    let here = "give its place on this machine with --path FROM=TO";
     let manifest = manifests.get(&plan.manifest).context(here)?;
     let alignment = plan.alignment(&manifest.sha256).context(here)?;
     let found = Differences::between(&shared, &Own::of_this_machine(), &alignment);
     if !found.forbidden.is_empty() {
         bail!(
-            "this worker does not have what the job has, so its results would be others: {}",
+            "this worker differs from the job, so its results would differ too: {}",
             found.forbidden.join("; ")
         );
     }

@@ -28,7 +28,7 @@ const FILES: [&str; 5] = [MODELS, PAIRS, SEEDS, PAGE, COMPARISON];
 pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyhow::Result<()> {
     if arguments.calibrate_on.is_some() {
         bail!(
-            "--calibrate-on is of one model: evaluate each with it, and compare the folders, which keep the temperatures"
+            "--calibrate-on applies to a single model: evaluate each with it, and compare the folders, which keep the temperatures"
         );
     }
     let out = &arguments.out;

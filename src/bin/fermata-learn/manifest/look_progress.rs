@@ -17,7 +17,7 @@ impl LookProgress {
         Self {
             reading: Progress::new("images read"),
             gathering: Progress::new("draws of bits compared"),
-            aligning: Progress::new("pairs laid over each other"),
+            aligning: Progress::new("pairs aligned"),
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     for (number, pair) in pairs.iter().enumerate() {
         let earlier = pairs[..number].as_flattened();
         if let Some(twice) = pair.iter().find(|label| earlier.contains(label)) {
-            bail!("--between: {twice} stands in two pairs; expected one for each label");
+            bail!("--between: {twice} is in two pairs; expected one for each label");
         }
     }
     let confusion = if pairs.is_empty() {
@@ -82,7 +82,7 @@ fn pair(text: &str) -> anyhow::Result<[Expression; 2]> {
     };
     let pair = [label(one)?, label(other)?];
     if pair[0] == pair[1] {
-        bail!("--between {text}: a label does not become itself");
+        bail!("--between {text}: a label cannot become itself");
     }
     Ok(pair)
 }

@@ -51,7 +51,7 @@ pub(super) fn synth(arguments: &SynthArguments) -> anyhow::Result<()> {
     let set = ImageSet::create(&arguments.out)?;
     let seeds = arguments.seeds.clone();
     let scenes = seeds.end - seeds.start;
-    let scenes = usize::try_from(scenes).context("so many scenes cannot be counted")?;
+    let scenes = usize::try_from(scenes).context("there are too many scenes")?;
     let (progress, done) = (Progress::new("scenes drawn"), AtomicU64::new(0));
     let pieces = in_pieces(scenes, 1, |piece| {
         let mut rows = Vec::new();

@@ -183,8 +183,8 @@ fn columns(
     }
     let mut told = Vec::new();
     for (reason, arrays) in [
-        ("they have not as many rows", left_out),
-        ("what they hold is not read", strange),
+        ("they do not have a row for each picture", left_out),
+        ("their type is not supported", strange),
     ] {
         if !arrays.is_empty() {
             told.push(format!("left out, because {reason}: {}", arrays.join(", ")));
