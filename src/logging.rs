@@ -1,7 +1,7 @@
 //! What is logged, in which form, and where: standard error and the run's log file.
 //!
-//! Libraries in other languages also log through `tracing`: ONNX Runtime as `onnxruntime`, libav as `libav`. Both also
-//! return what they log as errors, so their messages are logged one level lower: warnings with `-v`, all of them with
+//! Libraries in other languages also log through `tracing`: ONNX Runtime as `onnxruntime`, libav as `libav`. What they
+//! log is also returned as an error, so their messages are logged one level lower: warnings with `-v`, all of them with
 //! `-vv`.
 
 use anyhow::{Context, bail};
