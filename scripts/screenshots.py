@@ -201,7 +201,7 @@ def to_look_at(browser, folder):
             browser.show(size)
             browser.go(run.url)
             browser.wait_for("document.querySelector('[aria-label=\"stream yard\"] .badge').textContent === 'offline'")
-            browser.wait_for("document.getElementById('log').textContent.includes('built anew')")
+            browser.wait_for("document.getElementById('log').textContent.includes('restarted')")
             browser.shoot(folder / f"troubled-{size[0]}.png")
         browser.value("document.getElementById('log').scrollIntoView();")
         browser.shoot(folder / "troubled-log-telephone.png")

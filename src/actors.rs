@@ -1,4 +1,4 @@
-//! `fermata actors` and `fermata schema`: what a graph file may say.
+//! `fermata actors` and `fermata schema`: the actors and keys that a graph file may use.
 
 use anyhow::bail;
 use fermata_engine::graph::most_alike;
@@ -11,10 +11,10 @@ use crate::print::{print, print_line};
 use crate::program::Program;
 use crate::settings_schema::{carried, least_ports, settings, type_of};
 
-/// Lists the actors, or explains one.
+/// Lists the actors, or describes one.
 ///
 /// # Errors
-/// There is no such actor, or nothing can be printed.
+/// Fails if there is no such actor or nothing can be printed.
 pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();
@@ -45,7 +45,7 @@ pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     Ok(SUCCESS)
 }
 
-/// What an actor does, what goes in and out, and its settings with everything below them.
+/// Returns what an actor does, its inputs and outputs, and its settings including nested ones.
 fn explained(actor: &ActorType) -> String {
     let schema = actor.schema().to_value();
     let description = schema["description"].as_str().unwrap_or_default();
@@ -82,7 +82,7 @@ fn told(ports: &Ports) -> String {
     }
     let mut declared = Vec::new();
     if ports.per_stream {
-        declared.push("must stand in a node with `each: stream`");
+        declared.push("needs a node with `each: stream`");
     }
     if ports.stateless {
         declared.push("may have `replicas`");
@@ -96,7 +96,7 @@ fn told(ports: &Ports) -> String {
 /// Prints the JSON Schema of graph files.
 ///
 /// # Errors
-/// It cannot be printed.
+/// Fails if the schema cannot be printed.
 pub fn schema(program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();

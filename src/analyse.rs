@@ -1,7 +1,7 @@
 //! `fermata analyse`: faces and expressions in photos, recordings and cameras, without a graph file.
 //!
-//! Owns the command; `inputs` tells what is to be looked at, `models` with which models, `graph` writes the graph that
-//! does it, `refusals` says what is wrong with what was named, `people` sums up what came of it.
+//! Owns the command: `inputs` finds what to analyse, `models` picks the models, `graph` writes the graph, `refusals`
+//! explains what is wrong with the arguments, `people` summarises the results.
 
 mod graph;
 mod inputs;
@@ -28,10 +28,10 @@ use inputs::Inputs;
 use models::Detector;
 use people::People;
 
-/// Analyses what was named. The exit code is that of a run, see [`crate::run::run`].
+/// Analyses the given inputs. The exit code is that of a run, see [`crate::run::run`].
 ///
 /// # Errors
-/// An input, a model or the folder for the results cannot be used, or the summary cannot be written.
+/// Fails if an input, a model or the output folder cannot be used, or if the summary cannot be written.
 pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
     for (left_out, reason) in &inputs.left_out {
@@ -90,14 +90,14 @@ pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Resul
     Ok(code)
 }
 
-/// Writes the summary and shows it.
+/// Writes and prints the summary.
 fn tell(
     arguments: &AnalyseArguments,
     inputs: &Inputs,
     out: &Path,
     table: &Path,
 ) -> anyhow::Result<()> {
-    // Where it could not be written, that has been told.
+    // If the report could not be written, that has been reported already.
     let report = read_json::<Report>(&out.join(REPORT), "report of a run").unwrap_or_default();
     let people = People::read(table, &report, inputs, arguments.every)?;
     let text = json(&people.json())?;
@@ -112,7 +112,7 @@ fn tell(
     ))
 }
 
-/// The cascade is better than nothing where faces are looked for, and worse where they are to be hidden.
+/// The cascade is acceptable for finding faces but dangerous for hiding them.
 fn say_what_the_cascade_misses(
     detector: &Detector,
     arguments: &AnalyseArguments,
@@ -120,20 +120,20 @@ fn say_what_the_cascade_misses(
     let hides = arguments.blur.is_some() && !arguments.no_copies;
     match (detector.is_fallback, hides) {
         (true, true) => bail!(
-            "--blur: no face detector is installed, and the Haar cascade that is always there leaves many faces visible; bring one with `fermata models pull yunet`, name one with --detector FILE, or take the cascade all the same with `--detector haar`"
+            "--blur: no face detector is installed, and the built-in Haar cascade leaves many faces visible; download one with `fermata models pull yunet`, choose one with --detector FILE, or accept the cascade with `--detector haar`"
         ),
         (true, false) => complain(
-            "note: faces are looked for with the Haar cascade, because no detector is installed; YuNet finds more: `fermata models pull yunet`",
+            "note: faces are detected with the Haar cascade, because no detector is installed; YuNet finds more: `fermata models pull yunet`",
         ),
         (false, true) if is_cascade(&detector.model) => complain(
-            "warning: --blur hides the faces that the Haar cascade finds, and it leaves many visible: look at each copy before you hand it on",
+            "warning: --blur hides only the faces that the Haar cascade finds, and it leaves many visible: check each copy before you share it",
         ),
         (false, _) => {}
     }
     Ok(())
 }
 
-/// Copies have the names of what they are copies of.
+/// Refuses an output folder that holds an input: annotated copies have the names of their originals.
 fn refuse_inputs_in(out: &Path, inputs: &Inputs) -> anyhow::Result<()> {
     let is_in = |file: &Path| {
         let folder = file.parent();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fermata_engine::observer::{Observer, Recorder, Seen};
 
-/// Tells both what it is told.
+/// An observer that forwards everything to two others.
 pub(crate) struct Both(pub(crate) Arc<dyn Observer>, pub(crate) Arc<dyn Observer>);
 
 struct BothRecorders(Box<dyn Recorder>, Box<dyn Recorder>);

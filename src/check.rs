@@ -7,16 +7,16 @@ use crate::print::{counted, print_line};
 use crate::program::Program;
 use crate::{load, logging};
 
-/// Reads the graph and looks for everything that it names.
+/// Loads the graph and checks everything it names.
 ///
 /// # Errors
-/// Nothing can be printed. What is wrong with the graph is told and is in the code.
+/// Fails if nothing can be printed. Problems with the graph are reported and set the exit code.
 pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);
     };
-    // Which device and provider run each model is known once it has been loaded.
+    // The device and provider of each model are known only once it has been loaded.
     let works = || load::works(&graph, &registry);
     if !logging::telling("fermata_onnx", graph.secrets(), works) {
         return Ok(REFUSED);

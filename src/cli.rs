@@ -1,4 +1,4 @@
-//! What can be typed, and what the exit codes mean.
+//! The command line and the exit codes.
 
 #![allow(
     missing_docs,
@@ -20,11 +20,11 @@ pub use crate::serve_cli::ServeArguments;
 use crate::site_cli::{ReportCommand, SiteCommand, site_name};
 use crate::watched::{is_watched, to_analyse};
 
-/// Everything went as the graph says.
+/// The run went as the graph says.
 pub const SUCCESS: u8 = 0;
-/// The run ended, but something in it failed: a node, a stream, a call that never returned, its report.
+/// The run ended, but a node, a stream, a call that never returned, or the report failed.
 pub const FAILED: u8 = 1;
-/// What was typed or written cannot be run; nothing was started. (clap ends with the same code.)
+/// The command line or the graph is wrong; nothing was started. (clap exits with the same code.)
 pub const REFUSED: u8 = 2;
 /// The books of the run do not balance: an error in the engine.
 pub const UNBALANCED: u8 = 3;
@@ -49,7 +49,7 @@ pub struct Arguments {
     pub command: Command,
 }
 
-/// What was typed. Where that is wrong, the process ends with the reason, in which no secret of an address is shown.
+/// Parses the command line. If it is wrong, the process exits with an error message that shows no secret of an address.
 pub fn read() -> Arguments {
     Arguments::try_parse().unwrap_or_else(|error| {
         if !error.use_stderr() {
@@ -69,7 +69,7 @@ pub fn read() -> Arguments {
     })
 }
 
-/// Whether a photo, a video, a folder or an address stands where a command should.
+/// Returns whether a photo, a video, a folder or an address was given in place of a command.
 fn is_place(named: &str) -> bool {
     is_watched(named) || std::path::Path::new(named).is_dir()
 }
@@ -127,7 +127,7 @@ pub enum Command {
     },
 }
 
-/// A graph file and what is changed in it.
+/// A graph file and the changes to make to it.
 #[derive(Debug, Args)]
 pub struct GraphArguments {
     /// Graph file (YAML)
@@ -255,7 +255,7 @@ impl BlurMode {
     }
 }
 
-/// What is logged, on the error output and into run.log. FERMATA_LOG says it by parts of the program:
+/// What is logged on standard error and to run.log. FERMATA_LOG sets levels by part of the program:
 /// warn,fermata_engine=debug,onnxruntime=trace
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct LogArguments {
@@ -326,13 +326,13 @@ pub struct SweepArguments {
     pub out: Option<PathBuf>,
 }
 
-/// A time that is not none.
+/// Parses a duration greater than zero.
 fn some_time(given: &str) -> Result<HumanDuration, String> {
     let time: HumanDuration = given
         .parse()
         .map_err(|error: UnitError| error.to_string())?;
     if time.0.is_zero() {
-        return Err("no latency stays below it".to_owned());
+        return Err("the limit must be greater than zero".to_owned());
     }
     Ok(time)
 }

@@ -1,12 +1,11 @@
-//! Columns of text and numbers, as lines that fit a terminal. Owns how they are laid out; which there are is the
-//! caller's.
+//! Columns of text and numbers, laid out as lines that fit a terminal. The caller chooses the columns.
 
 use std::fmt::Write as _;
 
-/// Names of streams and nodes are not cut shorter where everything has room.
+/// The shortest length to which names of streams and nodes are cut when there is too little room.
 pub(crate) const LEAST_NAME: usize = 8;
 
-/// A column: its head, its cells, and whether they are numbers, which stand at its right.
+/// A column: its heading, its cells, and whether they are numbers, which are right-aligned.
 pub(crate) struct Column {
     pub(crate) head: &'static str,
     pub(crate) cells: Vec<String>,
@@ -20,7 +19,7 @@ impl Column {
     }
 }
 
-/// Columns side by side, of which the first has names.
+/// Columns side by side; the first holds names.
 pub(crate) struct Columns {
     columns: Vec<Column>,
     gap: usize,
@@ -28,8 +27,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Within this width: where there is no room, gaps become smaller first, then names are cut, to no less than
-    /// `least_name` characters.
+    /// Lays out columns within `width`: if there is too little room, the gaps shrink first, then names are cut, to no
+    /// less than `least_name` characters.
     pub(crate) fn within(width: usize, least_name: usize, columns: Vec<Column>) -> Self {
         let gap = 2;
         let mut laid = Self {
@@ -50,7 +49,7 @@ impl Columns {
         laid
     }
 
-    /// Leaves out the last columns as long as there is no room for them.
+    /// Drops the last columns until the rest fit.
     pub(crate) fn without_last(mut self) -> Self {
         while self.lacking() > 0 && self.columns.len() > 2 {
             self.columns.pop();
@@ -58,12 +57,12 @@ impl Columns {
         self
     }
 
-    /// Characters beside the columns that are free.
+    /// Returns the number of characters left beside the columns.
     pub(crate) fn left(&self) -> usize {
         self.width.saturating_sub(self.taken())
     }
 
-    /// Characters between two columns.
+    /// Returns the number of characters between two columns.
     pub(crate) fn gap(&self) -> usize {
         self.gap
     }
@@ -77,7 +76,7 @@ impl Columns {
         self.taken().saturating_sub(self.width)
     }
 
-    /// A line of the heads, and one for each row.
+    /// Returns a heading line, followed by one line per row.
     pub(crate) fn lines(&self) -> Vec<String> {
         let rows = self.columns.first().map_or(0, |names| names.cells.len());
         let mut lines = vec![self.line(|column| column.head)];
@@ -101,7 +100,8 @@ impl Columns {
     }
 }
 
-/// At most so many characters: of names that are alike, beginning or end tells them apart.
+/// Shortens a name to at most `most` characters, keeping its beginning and end, since similar names differ in one of
+/// them.
 pub(crate) fn shortened(name: &str, most: usize) -> String {
     let length = name.chars().count();
     if length <= most {

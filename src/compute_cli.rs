@@ -1,4 +1,4 @@
-//! What can be typed about what computes a model.
+//! Command-line options for how a model is computed.
 
 #![allow(
     missing_docs,
@@ -15,10 +15,10 @@ pub enum Backend {
     Libtorch,
 }
 
-/// What computes a model.
+/// Options for how a model is computed.
 #[derive(Debug, Args)]
 pub struct ComputeArguments {
-    /// What computes [default: what the weights are for]
+    /// Backend [default: the one that the weights are for]
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// cpu or cuda:N

@@ -1,4 +1,4 @@
-//! `fermata doctor`: what is installed here and what works.
+//! `fermata doctor`: reports what is installed and what works.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crate::cli::SUCCESS;
 use crate::print::print_line;
 use crate::program::Program;
 
-/// Prints one line for each thing that graphs may need; fails if one is missing that every graph of cameras needs.
-/// Of a graph it says which of its nodes take any certificate.
+/// Prints one line for each thing that graphs may need; fails if something is missing that every camera graph needs.
+/// For a given graph, lists the nodes that accept any certificate.
 ///
 /// # Errors
-/// A graph or a server was named and does not answer or cannot be read, or nothing can be printed. What is missing is
-/// told and is in the code.
+/// Fails if a given graph cannot be read, a given server does not answer, or nothing can be printed. Missing parts are
+/// reported and set the exit code.
 pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
@@ -56,14 +56,14 @@ pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> an
         let graph = Graph::load(path, &registry, &LoadOptions::new("runs/doctor"))?;
         for node in unverified(&graph) {
             print_line(&format!(
-                "WARNING  {node:<14} takes any certificate (`tls: {{verify: false}}`): whoever gets between reads and changes everything"
+                "WARNING  {node:<14} accepts any certificate (`tls: {{verify: false}}`): an attacker on the network can read and change everything"
             ))?;
         }
     }
     Ok(code)
 }
 
-/// What a NATS server is and allows, a line each.
+/// Returns a NATS server's properties and permissions, one line each.
 #[cfg(feature = "remote")]
 fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
     let connection = crate::remote::open(address, "doctor", fermata_engine::Codecs::default())?;
@@ -73,26 +73,31 @@ fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, Stri
         "nats",
         format!("version {}, JetStream", found.version),
     )];
-    let frame = "a raw frame of 1920 × 1080 has 6.2 MB";
-    let payload = format!("{} bytes in a message; {frame}", found.max_payload);
+    let frame = "a raw frame of 1920 × 1080 is 6.2 MB";
+    let payload = format!("{} bytes per message; {frame}", found.max_payload);
     lines.push(("ok", "max_payload", payload));
     lines.push(match found.storage {
         Ok(Some(most)) => ("ok", "storage", format!("{most} bytes for this account")),
         Ok(None) => ("ok", "storage", "as much as the server has".to_owned()),
-        Err(reason) => ("-", "storage", format!("the server does not say: {reason}")),
+        Err(reason) => (
+            "-",
+            "storage",
+            format!("the server does not report it: {reason}"),
+        ),
     });
     lines.push(match found.may_make_stores {
         Ok(()) => (
             "ok",
             "rights",
-            "JetStream streams may be made, as machines that receive must".to_owned(),
+            "JetStream streams may be created, as needed by machines that receive packets"
+                .to_owned(),
         ),
         Err(reason) => {
             let enough = "enough for a machine that only sends, not for one that receives";
             (
                 "-",
                 "rights",
-                format!("JetStream streams may not be made ({enough}): {reason}"),
+                format!("JetStream streams may not be created ({enough}): {reason}"),
             )
         }
     });
@@ -104,7 +109,7 @@ fn server(_: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> 
     anyhow::bail!("--nats: {}", crate::remote::WITHOUT)
 }
 
-/// Instances whose settings say that nobody has to show who they are.
+/// Returns the node instances whose settings turn certificate verification off.
 fn unverified(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for node in &graph.nodes {
@@ -121,7 +126,7 @@ fn unverified(graph: &Graph) -> Vec<String> {
     found
 }
 
-/// Whether the program that needs libtorch is there and finds it: it is loaded there and not here.
+/// Checks whether `fermata-learn` is installed and starts: libtorch is loaded only there.
 fn libtorch() -> Result<String, String> {
     let missing = "run `make setup-learn`, then `cargo build --release`";
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -141,7 +146,7 @@ fn libtorch() -> Result<String, String> {
         return Ok(format!("{} starts", program.display()));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("it says nothing").to_owned();
+    let first = said.lines().next().unwrap_or("no error message").to_owned();
     Err(format!(
         "{} does not start: {first}; {missing}",
         program.display()

@@ -1,5 +1,5 @@
-//! Texts and JSON that commands read and write, and the folders that these go to. Owns that an error names the file;
-//! what stands in it is the command's.
+//! Reading and writing the text and JSON files of commands, and creating their folders. Makes sure that errors name the
+//! file; the contents belong to the command.
 
 use std::fs;
 use std::path::Path;
@@ -9,45 +9,45 @@ use fermata_files::MOST_TEXT;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads a text.
+/// Reads a text file.
 ///
 /// # Errors
-/// It cannot be read, is larger than a text is, or is none.
+/// Fails if the file cannot be read, is too large for a text, or is not text.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
     let text = fermata_files::read_text(path, MOST_TEXT);
     text.with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Reads a JSON file that is `what`, such as `report of a run`.
+/// Reads a JSON file that holds a `what`, such as `report of a run`.
 ///
 /// # Errors
-/// As [`read_text`]; it is something else.
+/// Fails as [`read_text`] does, or if the file holds something else.
 pub fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<T> {
     let text = read_text(path)?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no {what}", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not a {what}", path.display()))
 }
 
-/// A value as JSON for people: indented, with a last line's end.
+/// Formats a value as JSON for people: indented, with a final newline.
 ///
 /// # Errors
-/// JSON has no form for it (a key that is not a text).
+/// Fails if JSON cannot represent the value (a key that is not a string).
 pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
     let text = serde_json::to_string_pretty(value).context("it cannot be written as JSON")?;
     Ok(text + "\n")
 }
 
-/// Writes [`json`] as a whole file.
+/// Writes [`json`] to a file atomically.
 ///
 /// # Errors
-/// As [`json`]; it cannot be written.
+/// Fails as [`json`] does, or if the file cannot be written.
 pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     Ok(fermata_files::write(path, json(value)?.as_bytes())?)
 }
 
-/// Makes a folder and those above it, if they are not there.
+/// Creates a folder and its parents if they are missing.
 ///
 /// # Errors
-/// The system does not let it.
+/// Fails if the system does not allow it.
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
     let made = fs::create_dir_all(path);
     made.with_context(|| format!("cannot make the output folder {}", path.display()))

@@ -10,14 +10,13 @@ use crate::load;
 use crate::print::print;
 use crate::program::Program;
 
-/// Nodes of the largest graph in which it is looked for an order of nodes in which few edges cross: beyond, that takes
-/// minutes.
+/// Largest number of nodes for which an ordering with few crossing edges is searched: beyond that, it takes minutes.
 const MOST_UNTANGLED: usize = 100;
 
-/// Prints the graph in the language that was asked for.
+/// Prints the graph in the requested format.
 ///
 /// # Errors
-/// It cannot be laid out or printed.
+/// Fails if the graph cannot be laid out or printed.
 pub fn draw(arguments: &DrawArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let run_dir = Path::new("runs/graph");
@@ -34,7 +33,7 @@ pub fn draw(arguments: &DrawArguments, program: &Program) -> anyhow::Result<u8> 
     Ok(SUCCESS)
 }
 
-/// `untangled`: edges cross as little as can be found out.
+/// Lays out the graph as SVG; `untangled` minimises crossing edges.
 fn svg(dot: &str, untangled: bool) -> anyhow::Result<String> {
     let parsed = DotParser::new(dot)
         .process()

@@ -1,4 +1,4 @@
-//! What can be typed after `fermata evaluate`.
+//! Command-line arguments of `fermata evaluate`.
 
 #![allow(
     missing_docs,
@@ -38,7 +38,7 @@ pub struct EvaluateArguments {
     /// Labelled images
     #[arg(long, value_name = "FILE.csv", requires = "model", group = "rows")]
     pub manifest: Option<PathBuf>,
-    /// Softlabels: what their ensemble says of the pictures as they are
+    /// Softlabels: evaluate their ensemble's predictions for the unvaried pictures
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["predictions", "model", "classes"], group = "rows")]
     pub softlabels: Option<PathBuf>,
     /// Split of the manifest or the softlabels to evaluate: train, validation or test

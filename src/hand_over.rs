@@ -1,5 +1,5 @@
-//! Commands about models, and graphs with actors of jobs, are carried out by `fermata-learn`, beside this program:
-//! libtorch is loaded there and not here.
+//! Commands about models, and graphs with job actors, are carried out by `fermata-learn`, installed beside this
+//! program: libtorch is loaded only there.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,16 +8,16 @@ use anyhow::{Context, bail};
 
 const PROGRAM: &str = "fermata-learn";
 
-/// Whether `fermata-learn` is installed.
+/// Returns whether `fermata-learn` is installed.
 pub fn is_possible() -> bool {
     let this = std::env::current_exe();
     this.is_ok_and(|this| this.with_file_name(PROGRAM).is_file())
 }
 
-/// Becomes `fermata-learn` with the same arguments. Returns only if that is not possible.
+/// Replaces this process with `fermata-learn` and the same arguments. Returns only on failure.
 ///
 /// # Errors
-/// `fermata-learn` is not installed, or cannot be started.
+/// Fails if `fermata-learn` is not installed or cannot be started.
 pub fn hand_over() -> anyhow::Result<u8> {
     let this = std::env::current_exe().context("cannot find where this program is")?;
     let program = this.with_file_name(PROGRAM);

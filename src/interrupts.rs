@@ -1,5 +1,5 @@
-//! What signals do to a run: the first drains it, the second stops it, the third ends the process. The live page may
-//! ask for the first two.
+//! How signals end a run: the first drains it, the second stops it, the third ends the process. The live page can
+//! request the first two.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,19 +12,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::INTERRUPTED;
 use crate::descriptors::refuse_too_few;
 
-/// Signals that come within this time of another are one: `timeout -s INT` sends its own to the process and to its
+/// Signals that arrive within this time of each other count as one: `timeout -s INT` signals both the process and its
 /// group.
 const ONE: Duration = Duration::from_millis(200);
 
-/// The size limit of files (`ulimit -f`); a write beyond it would end the process. Watched, it fails the write.
+/// SIGXFSZ, raised by a write beyond the file size limit (`ulimit -f`). It would end the process; with a handler, only
+/// the write fails.
 const FILE_TOO_LARGE: i32 = 25;
-/// The soft limit of processor time (`ulimit -St`), by which batch systems announce the end; said again every second.
+/// SIGXCPU, the soft limit of processor time (`ulimit -St`), by which batch systems announce the end; repeated every
+/// second.
 const OUT_OF_TIME: i32 = 24;
 
 type Drain = Box<dyn Fn() + Send + Sync>;
 
-/// Whether a closed terminal is to be no reason to end: so `nohup` starts what is to go on. Asked before the signal is
-/// watched.
+/// Returns whether SIGHUP is ignored, as `nohup` arranges for programs that are to survive their terminal. Must be
+/// called before a handler is installed.
 fn is_hang_up_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
@@ -35,7 +37,7 @@ fn is_hang_up_ignored() -> bool {
     ignored.is_some_and(|mask| (mask >> (hang_up - 1)) & 1 == 1)
 }
 
-/// Waits for a signal, for ever if it is not watched.
+/// Waits for a signal, or forever if it is not watched.
 async fn received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => {
@@ -45,23 +47,23 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// What Ctrl-C, SIGTERM, a closed terminal (SIGHUP) and the end of the processor time (SIGXCPU) do.
+/// What Ctrl-C, SIGTERM, a closed terminal (SIGHUP) and the end of the processor time (SIGXCPU) trigger.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupts {
     count: Arc<AtomicU8>,
-    /// The run, once it is being started.
+    /// The run, once it is starting.
     handle: Arc<OnceLock<RunHandle>>,
-    /// What drains the run, if it is not its own affair.
+    /// What drains the run, if not the run itself.
     drain: Arc<OnceLock<Drain>>,
-    /// Whether all its nodes have been created.
+    /// Whether all nodes have been created.
     has_begun: Arc<AtomicBool>,
 }
 
 impl Interrupts {
-    /// Watches for signals from now on, so that one that comes while the run is being started is not its death.
+    /// Starts watching for signals, so that one that arrives while the run is starting does not kill it.
     ///
     /// # Errors
-    /// The system does not let it, or has too few descriptors left for a run.
+    /// Fails if the system does not allow it, or too few descriptors are left for a run.
     pub(crate) fn watch() -> anyhow::Result<Self> {
         refuse_too_few()?;
         let interrupts = Self::default();
@@ -93,7 +95,7 @@ impl Interrupts {
                         _ = interrupt.recv() => {}
                         _ = terminate.recv() => {}
                         () = received(hang_up.as_mut()) => {}
-                        // The second one is no second wish.
+                        // Repetitions do not count as a second request.
                         _ = out_of_time.recv() => if watcher.count() > 0 { continue },
                         _ = too_large.recv() => continue,
                     }
@@ -113,19 +115,19 @@ impl Interrupts {
         Ok(interrupts)
     }
 
-    /// The run is being started; what came before holds for it too.
+    /// Sets the run that is starting, and applies signals that arrived earlier.
     pub(crate) fn starting(&self, handle: RunHandle) {
         let _ = self.handle.set(handle);
         self.act();
     }
 
-    /// From now on, a signal to drain is told here.
+    /// Sets the function that handles a request to drain from now on.
     #[cfg_attr(not(feature = "remote"), expect(dead_code))]
     pub(crate) fn drain_by(&self, drain: impl Fn() + Send + Sync + 'static) {
         let _ = self.drain.set(Box::new(drain));
     }
 
-    /// Drains a run, or what it is a part of.
+    /// Drains the run, or the site it is part of.
     fn drain(&self, handle: &RunHandle) {
         match self.drain.get() {
             Some(drain) => drain(),
@@ -133,26 +135,26 @@ impl Interrupts {
         }
     }
 
-    /// Somebody asks for what a first signal does.
+    /// Requests what a first signal does.
     pub(crate) fn ask_to_drain(&self) {
         if self.count.fetch_max(1, Ordering::Relaxed) < 1 {
             self.act();
         }
     }
 
-    /// Somebody asks for what a second signal does.
+    /// Requests what a second signal does.
     pub(crate) fn ask_to_stop(&self) {
         if self.count.fetch_max(2, Ordering::Relaxed) < 2 {
             self.act();
         }
     }
 
-    /// All nodes of the run are there: from now on there is something to finish.
+    /// Notes that all nodes of the run exist: from now on there is something to finish.
     pub(crate) fn begun(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
     }
 
-    /// How many there were; what somebody asked for counts as the signals that do it.
+    /// Returns the number of signals so far; requests count as the signals they stand for.
     pub(crate) fn count(&self) -> u8 {
         self.count.load(Ordering::Relaxed)
     }
@@ -160,7 +162,7 @@ impl Interrupts {
     fn act(&self) {
         let count = self.count();
         if count > 2 {
-            // Whatever hangs, somebody means it. Files stay as they are.
+            // Three signals are meant, whatever hangs. Files stay as they are.
             std::process::exit(i32::from(INTERRUPTED));
         }
         let Some(handle) = self.handle.get() else {
@@ -169,17 +171,17 @@ impl Interrupts {
         match count {
             0 => {}
             1 if self.has_begun.load(Ordering::Relaxed) => {
-                tracing::warn!("finishing what is in flight; once more to stop at once");
+                tracing::warn!("finishing what is in flight; interrupt again to stop at once");
                 self.drain(handle);
             }
-            // Nothing has been captured yet, and what hangs while it is created would hang on.
+            // Nothing has been captured yet, and a node that hangs while being created would keep hanging.
             1 => {
                 tracing::warn!("stopping before anything was started");
                 handle.stop();
             }
             _ => {
                 tracing::warn!(
-                    "stopping; what is in flight is given up and counted. Once more to end at once"
+                    "stopping; what is in flight is given up and counted; interrupt again to end at once"
                 );
                 handle.stop();
             }

@@ -1,9 +1,9 @@
-//! `fermata kpi`: measures runs by their tables alone, so that old runs and the tables of other programs can be
-//! measured too.
+//! `fermata kpi`: measures runs from their tables alone, so that old runs and tables of other programs can be measured
+//! too.
 //!
 //! `table`, `faces`, `truth`, `report`, `segments` and `run_data` read; `named` orders; `books`, `flips`, `lag`,
-//! `agreement`, `excess`, `streaming` and `quantiles` count, one idea each; `stream_parts` and `measures` make the
-//! numbers of `kpi.json`; `comparison`, `paired_run` and `bootstrap` set runs side by side; `timeline` and `page` show
+//! `agreement`, `excess`, `streaming` and `quantiles` compute one measure each; `stream_parts` and `measures` assemble
+//! the numbers of `kpi.json`; `comparison`, `paired_run` and `bootstrap` compare runs; `timeline` and `page` present
 //! them.
 
 mod agreement;
@@ -46,10 +46,10 @@ use timeline::Timelines;
 const JSON: &str = "kpi.json";
 const PAGE: &str = "kpi.html";
 
-/// Measures runs, and compares the first with each other one.
+/// Measures runs, and compares the first with each of the others.
 ///
 /// # Errors
-/// If a run is not there or its files are wrong, or nothing can be written.
+/// Fails if a run is missing or its files are wrong, or if nothing can be written.
 pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
     if let Some(out) = &arguments.out {
         let given: Vec<&Path> = arguments.runs.iter().map(PathBuf::as_path).collect();
@@ -80,10 +80,10 @@ pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
     Ok(SUCCESS)
 }
 
-/// Measures one run, and leaves `kpi.json` and `kpi.html` in its folder.
+/// Measures one run, and writes `kpi.json` and `kpi.html` into its folder.
 ///
 /// # Errors
-/// As of [`kpi`].
+/// As for [`kpi`].
 pub(crate) fn measure(folder: &Path) -> anyhow::Result<RunMeasures> {
     let run = RunData::read(folder)?;
     let measures = RunMeasures::of(&run)?;
@@ -95,7 +95,7 @@ pub(crate) fn measure(folder: &Path) -> anyhow::Result<RunMeasures> {
     Ok(measures)
 }
 
-/// `--out`; else the folder of a run that is measured alone, or a fresh one.
+/// Returns `--out`, or the folder of a single run, or a fresh one.
 fn out_folder(arguments: &KpiArguments, runs: &[RunData]) -> PathBuf {
     let alone = match runs {
         [run] => run.folder.clone(),
@@ -105,7 +105,7 @@ fn out_folder(arguments: &KpiArguments, runs: &[RunData]) -> PathBuf {
     given.or(alone).unwrap_or_else(|| RunFolder::fresh("kpi"))
 }
 
-/// Runs of the same name are called by their whole paths.
+/// Renames runs that share a name to their whole paths.
 fn tell_apart(runs: &mut [RunData], paths: &[PathBuf]) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (run, path) in runs.iter_mut().zip(paths) {
@@ -123,7 +123,7 @@ fn write(kpi: &Kpi, runs: &[RunData], out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The numbers that matter most, for the terminal.
+/// Formats the most important numbers for the terminal.
 fn summary(kpi: &Kpi) -> String {
     let mut rows = vec![(String::from("run"), None)];
     for run in &kpi.runs {
@@ -159,7 +159,7 @@ fn summary(kpi: &Kpi) -> String {
     for comparison in &kpi.differences {
         let _ = writeln!(
             out,
-            "\n{} beside {}: {} frames in common, {} blocks",
+            "\n{} compared with {}: {} frames in common, {} blocks",
             comparison.second, comparison.first, comparison.frames, comparison.blocks
         );
         out.push_str(&comparison.lines());
@@ -168,7 +168,7 @@ fn summary(kpi: &Kpi) -> String {
     out
 }
 
-/// What stands in a cell of the summary.
+/// How a cell of the summary is computed.
 type Cell = fn(&Measures) -> String;
 
 /// Columns of the summary.

@@ -1,5 +1,5 @@
-//! What can be typed about models and predictions. `fermata` knows these commands and hands them over to
-//! `fermata-learn`, which carries them out: libtorch is loaded only there.
+//! Commands about models and predictions. `fermata` parses them and hands them over to `fermata-learn`, the only
+//! program that loads libtorch.
 
 #![allow(
     missing_docs,
@@ -71,8 +71,8 @@ const SOFTLABELS: &str = "\
 Example:
   fermata softlabels --manifest data/manifest.csv --teacher rn18=runs/rn18-0/model,runs/rn18-1/model \\
     --teacher b3=runs/b3-0/model,runs/b3-1/model --weight rn18=0.4 --weight b3=0.6 --views 8 --seed 1 --split train --out runs/softlabels
-Each model of a teacher was trained without another fold (`fermata train --without-fold 0/2`), and is asked about the rows it has not seen.
-A run that was ended early, or killed, goes on with `fermata resume runs/softlabels`.";
+Each model of a teacher was trained without another fold (`fermata train --without-fold 0/2`), and is used for the rows it has not seen.
+A run that ended early or was killed continues with `fermata resume runs/softlabels`.";
 
 const WORK: &str = "\
 Examples:
@@ -88,7 +88,7 @@ const TRAIN: &str = "\
 Examples:
   fermata train --config training.yaml --manifest data/manifest.csv --card card.yaml --out runs/teacher
   fermata train --config student.yaml --manifest data/manifest.csv --card card.yaml --softlabels runs/softlabels --out runs/student
-A training that was ended early (Ctrl-C writes a checkpoint), or killed, goes on with `fermata resume runs/teacher`.";
+A training that ended early (Ctrl-C writes a checkpoint) or was killed continues with `fermata resume runs/teacher`.";
 
 const RESUME: &str = "\
 Examples:
@@ -137,7 +137,7 @@ pub struct SoftlabelsArguments {
     /// Temperature of a teacher [default: the one in its card]
     #[arg(long = "temperature", value_name = "NAME=T")]
     pub temperatures: Vec<String>,
-    /// Views of each picture: the plain one, and varied ones
+    /// Views of each picture: the unvaried one, and varied ones
     #[arg(long, value_name = "V", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub views: u32,
     /// Seed of the views' variations: the training's
@@ -213,7 +213,7 @@ pub struct WorkArguments {
     pub quiet: bool,
 }
 
-/// Teachers, what they are asked about, and what computes them.
+/// Teachers, their rows, and how they are computed.
 #[derive(Debug, Args)]
 pub struct TeacherArguments {
     /// Labelled images

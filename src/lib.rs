@@ -1,24 +1,23 @@
-//! The programs' commands and what they share: one file per command, and the command line itself.
+//! The commands of both programs and what they share: one file per command, and the command line itself.
 //!
-//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]: what
-//!   can be typed, and the exit codes.
-//! - [`run`], `check`, `draw`, `actors`, `doctor`: the commands of `fermata`, which say how they ended as an
-//!   exit code.
+//! - [`cli`], [`learn_cli`], [`compute_cli`], [`evaluate_cli`], [`manifest_cli`], [`models_cli`], [`serve_cli`]:
+//!   command-line arguments and exit codes.
+//! - [`run`], `check`, `draw`, `actors`, `doctor`: the commands of `fermata`, which return an exit code.
 //! - `analyse`: photos and videos without a graph file.
-//! - [`dispatch`]: from a command to the function that carries it out, for both programs.
-//! - [`program`]: which actors a program has.
-//! - [`hand_over`]: `fermata` becomes `fermata-learn` for the commands of [`learn_cli`] and graphs with actors of jobs.
-//! - [`models`]: models by name, as `fermata-pull` brings them.
+//! - [`dispatch`]: carries out a command, for both programs.
+//! - [`program`]: the actors of a program.
+//! - [`hand_over`]: replaces `fermata` by `fermata-learn` for the commands of [`learn_cli`] and for graphs with job
+//!   actors.
+//! - [`models`]: models by name, as downloaded by `fermata-pull`.
 //! - [`documents`]: texts, JSON and folders that commands read and write.
-//! - `kpi`: measures runs by the tables that they wrote.
+//! - `kpi`: measures runs from the tables they wrote.
 //! - `sweep`: runs a graph many times and measures each run.
-//! - `site`, [`site_cli`], `merge`: a run on several machines, seen from outside, and one book over it.
-//! - `serving`, `top`: the live page of a run, and what it shows in a terminal.
-//! - [`mod@print`]: results on the standard output.
+//! - `site`, [`site_cli`], `merge`: the state of a run on several machines, and the book of the whole run.
+//! - `serving`, `top`: the live page of a run, and its view in a terminal.
+//! - [`mod@print`]: results on standard output.
 //!
-//! What needs libtorch is not here but in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not
-//! load it. It is no public interface: whoever builds a program of their own uses `fermata-engine` and
-//! `fermata-actors`.
+//! Code that needs libtorch is in `src/bin/fermata-learn/`: this library is part of `fermata`, which must not load
+//! libtorch. It is not a public interface: programs of your own should use `fermata-engine` and `fermata-actors`.
 
 mod actors;
 #[cfg(feature = "live")]

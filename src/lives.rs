@@ -1,6 +1,6 @@
-//! The lives of a part of a site, as its run's folder knows them: which there were, and how much their sources had
-//! captured. A life that was killed leaves no report, and this is what the book of the site has of it. Owns when
-//! `lives.json` is written; what it holds is `lives_file`'s.
+//! The lives of a part of a site as recorded in its run folder: which there were, and how much their sources had
+//! captured. A life that was killed leaves no report; the book of the site uses this record instead. Owns when
+//! `lives.json` is written; its contents are defined in `lives_file`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::run_folder::LIVES;
 /// Time between two notes.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
-/// The lives of a part, of which this program is the last.
+/// The lives of a part; the last is this process.
 pub(crate) struct Lives {
     path: PathBuf,
     noted: Noted,
@@ -26,21 +26,21 @@ pub(crate) struct Lives {
 }
 
 impl Lives {
-    /// Whether a folder is that of an earlier life of a part of this run.
+    /// Returns whether a folder belongs to an earlier life of a part of this run.
     pub(crate) fn are_in(folder: &Path, run: &str) -> bool {
         earlier(folder, run).is_some()
     }
 
-    /// When the first life of a part of this run in a folder began.
+    /// Returns when the first life of a part of this run in a folder began.
     pub(crate) fn since(folder: &Path, run: &str) -> Option<SystemTime> {
         let since_unix_ms = earlier(folder, run)?.since_unix_ms;
         (since_unix_ms > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(since_unix_ms))
     }
 
-    /// Begins a life in its folder.
+    /// Records the beginning of a life in its folder.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn begin(
         folder: &Path,
         run: &str,
@@ -70,7 +70,7 @@ impl Lives {
         Ok(lives)
     }
 
-    /// Notes how much has been captured, if that was not done just now.
+    /// Records how much has been captured, at most once a second.
     pub(crate) fn note(&mut self, snapshot: &Snapshot) {
         if self.last.elapsed() < NOTE_EVERY {
             return;
@@ -92,12 +92,12 @@ impl Lives {
             && !std::mem::replace(&mut self.has_failed, true)
         {
             tracing::warn!(
-                "if this part is killed, nobody will know how much it had captured: {error:#}"
+                "cannot record how much this part has captured; it would be unknown if the part were killed: {error:#}"
             );
         }
     }
 
-    /// Those before this one.
+    /// Returns the lives before this one.
     pub(crate) fn killed(&self) -> Vec<LifeReport> {
         let lives = self.noted.lives.split_last();
         lives.map_or_else(Vec::new, |(_, earlier)| earlier.to_vec())

@@ -1,5 +1,5 @@
-//! What `lives.json` holds: the lives of a part of a site, and what the book of the site has of a part that was killed
-//! and never came back.
+//! The contents of `lives.json`: the lives of a part of a site, and what the book of the site knows of a part that was
+//! killed and never restarted.
 
 use std::path::Path;
 
@@ -12,26 +12,26 @@ use crate::run_folder::LIVES;
 /// The file.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Noted {
-    /// Which run of the site.
+    /// The site's run.
     pub(crate) run: String,
-    /// When the first life in this folder began, milliseconds since 1970; 0 if that is not known.
+    /// When the first life in this folder began, in milliseconds since 1970; 0 if unknown.
     #[serde(default)]
     pub(crate) since_unix_ms: u64,
     /// None in files of earlier versions.
     #[serde(default)]
     pub(crate) part: Option<PartNote>,
-    /// The last is that of the program that writes, or wrote last.
+    /// The last is that of the program that wrote the file.
     pub(crate) lives: Vec<LifeReport>,
 }
 
-/// What tells a part from the others of its site.
+/// What distinguishes a part from the others of its site.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PartNote {
     pub(crate) machine: String,
     pub(crate) site: String,
     /// Its ends of edges to other machines.
     pub(crate) edges: Vec<SiteEdgeReport>,
-    /// Whether something ends at it.
+    /// Whether any stream ends at it.
     pub(crate) has_sinks: bool,
 }
 
@@ -40,13 +40,13 @@ fn read(folder: &Path) -> Option<Noted> {
     serde_json::from_slice(&text).ok()
 }
 
-/// The lives that a folder knows of, if they are of this run.
+/// Returns the lives recorded in a folder, if they belong to this run.
 #[cfg_attr(not(feature = "remote"), allow(dead_code))]
 pub(crate) fn earlier(folder: &Path, run: &str) -> Option<Noted> {
     read(folder).filter(|noted| noted.run == run)
 }
 
-/// What is known of a part whose lives were all killed: what its sources had captured, and where that went.
+/// Reports what is known of a part whose lives were all killed: what its sources had captured, and where that went.
 pub(crate) fn report_of_killed(folder: &Path) -> Option<Report> {
     let Noted {
         run, part, lives, ..

@@ -1,4 +1,4 @@
-//! From a graph file and arguments to a graph, with its problems shown as people like them.
+//! Loads a graph from a graph file and arguments, and shows its problems in readable form.
 
 mod hints;
 
@@ -17,16 +17,16 @@ use crate::remote;
 use crate::run_folder::OWN_FILES;
 use crate::watched::{is_watched, to_analyse};
 
-/// Problems that are shown.
+/// Maximum number of problems shown.
 const MOST_SHOWN: usize = 100;
 
-/// Characters of a line that are shown.
+/// Maximum number of characters shown of a line.
 const MOST_WIDE: usize = 400;
 
-/// With this begins what a terminal obeys.
+/// The character that starts terminal control sequences.
 const ESCAPE: char = '\x1b';
 
-/// Reads a graph and checks it and what it names; none if it has problems, which have been shown then.
+/// Loads a graph and checks it and everything it names; returns none if it has problems, which have then been shown.
 pub(crate) fn checked(
     arguments: &GraphArguments,
     program: &Program,
@@ -43,20 +43,20 @@ pub(crate) fn checked(
     runs.then_some(graph)
 }
 
-/// Whether no sink, nor the trace, writes over what the run reads, the graph file, or the run's own files; problems are
-/// shown.
+/// Returns whether no sink and no trace overwrites what the run reads, the graph file, or the run's own files; shows
+/// problems.
 pub(crate) fn spares_files(graph: &Graph, registry: &Registry, trace: Option<&Path>) -> bool {
     let checked = graph.check_replaced(registry, trace);
     checked.map_err(|problems| show(&problems)).is_ok()
 }
 
-/// Whether what the graph names works; problems are shown.
+/// Tries out what the graph names, and returns whether it works; shows problems.
 pub(crate) fn works(graph: &Graph, registry: &Registry) -> bool {
     let tried = graph.try_out(registry).map_err(|problems| show(&problems));
     tried.is_ok()
 }
 
-/// Whether what the graph names is there and its nodes agree with each other; problems are shown.
+/// Returns whether what the graph names exists and its nodes agree with each other; shows problems.
 pub(crate) fn is_runnable(graph: &Graph, registry: &Registry) -> bool {
     let checked = graph.check(registry).map_err(|problems| show(&problems));
     checked.is_ok() && agrees(graph.whole())
@@ -71,7 +71,7 @@ fn agrees(graph: &Graph) -> bool {
     said.is_empty()
 }
 
-/// Warns of what may not do what it seems to.
+/// Warns about settings that may not do what they seem to.
 #[cfg(feature = "live")]
 fn doubt(graph: &Graph) {
     for message in fermata_actors::agreement::doubts(graph) {
@@ -87,8 +87,8 @@ fn agrees(_: &Graph) -> bool {
     true
 }
 
-/// Reads a graph, or the part of it that a machine runs, without looking for what it names. If it names actors that
-/// this program does not have, the process becomes the one that may have them.
+/// Loads a graph, or a machine's part of it, without checking what it names. If it names actors that this program
+/// lacks, the process is replaced by the program that may have them.
 pub(crate) fn parsed(
     arguments: &GraphArguments,
     program: &Program,
@@ -147,7 +147,7 @@ fn refuse(problems: &Problems, program: &Program) {
     show(problems);
 }
 
-/// Shows problems on the error output.
+/// Shows problems on standard error.
 pub(crate) fn show(problems: &Problems) {
     use std::io::IsTerminal;
     let theme = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
@@ -177,14 +177,14 @@ pub(crate) fn show(problems: &Problems) {
     ));
 }
 
-/// A text without the ends of lines that nobody reads: a file may be one line of megabytes.
+/// Cuts over-long lines: a file may be a single line of megabytes.
 fn in_short_lines(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let Some((end, _)) = line.char_indices().nth(MOST_WIDE) else {
             return line.to_owned();
         };
         let shown = &line[..end];
-        // Not in the middle of what a terminal obeys, and without its colours from there on.
+        // Do not cut inside a control sequence, and reset colours after the cut.
         let is_whole = |at: &usize| shown[*at..].contains('m');
         let end = shown
             .rfind(ESCAPE)
@@ -196,7 +196,7 @@ fn in_short_lines(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The problems, those of one cause together: the first one, and the nodes that have it too.
+/// Groups problems by cause: the first of each, and the other nodes that have it.
 fn once_each(problems: &Problems) -> Vec<(&Problem, Vec<&str>)> {
     let mut told: Vec<(&Problem, Vec<&str>)> = Vec::new();
     let mut by_cause = BTreeMap::new();
@@ -214,7 +214,7 @@ fn once_each(problems: &Problems) -> Vec<(&Problem, Vec<&str>)> {
     told
 }
 
-/// A node, and what is wrong with it.
+/// Splits a message into the node and its problem.
 fn of_node(message: &str) -> Option<(&str, &str)> {
     let (node, cause) = message.split_once(": ")?;
     node.starts_with("node `").then_some((node, cause))

@@ -1,11 +1,11 @@
-//! Log lines as they may be shown: without secrets, and without what a terminal would obey.
+//! Log lines made safe to show: without secrets, and without terminal control sequences.
 
 use std::io::{self, Write};
 
 use fermata_engine::graph::{Secrets, printable};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A place for log lines, each of which is cleaned on its way there.
+/// A writer that cleans each log line.
 pub(crate) struct Shown<To> {
     to: To,
     secrets: Secrets,
@@ -13,7 +13,7 @@ pub(crate) struct Shown<To> {
 }
 
 impl<To> Shown<To> {
-    /// `coloured`: lines have escape sequences of their own, and those of others have been made visible already.
+    /// `coloured`: lines contain escape sequences of our own, and foreign ones have been made visible already.
     pub(crate) fn new(to: To, secrets: &Secrets, coloured: bool) -> Self {
         Self {
             to,
@@ -35,7 +35,7 @@ impl<'a, To: MakeWriter<'a>> MakeWriter<'a> for Shown<To> {
     }
 }
 
-/// One line on its way; it is written as a whole.
+/// A writer for one line, which is written as a whole.
 pub(crate) struct Line<'a, W> {
     to: W,
     secrets: &'a Secrets,

@@ -1,8 +1,8 @@
-//! What is logged, how, and where: the error output and the run's log file.
+//! What is logged, in which form, and where: standard error and the run's log file.
 //!
-//! Libraries in other languages log through `tracing` as well: ONNX Runtime as `onnxruntime`, libav as `libav`. Both
-//! report what they also return as an error, so their messages are a level lower than they say: warnings with `-v`, all
-//! of them with `-vv`.
+//! Libraries in other languages also log through `tracing`: ONNX Runtime as `onnxruntime`, libav as `libav`. What they
+//! log is also returned as an error, so their messages are logged one level lower: warnings with `-v`, all of them with
+//! `-vv`.
 
 use anyhow::{Context, bail};
 use fermata_engine::graph::{Secrets, most_alike};
@@ -15,13 +15,13 @@ use tracing_subscriber::{Layer, Registry};
 use crate::cli::{LogArguments, LogFormat};
 use crate::log_lines::Shown;
 
-/// The variable that says by parts of the program what is logged.
+/// The environment variable that sets log levels by part of the program.
 const VARIABLE: &str = "FERMATA_LOG";
-/// Libraries that tell of every byte; `-v` is about Fermata.
+/// Libraries that log every byte; `-v` is about Fermata.
 const CHATTY: &str = "hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,h2=warn,tower=warn,mio=warn,tungstenite=warn";
-/// What may stand for itself in the variable: levels …
+/// What may stand alone in the variable: levels …
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-/// … and parts of the program, of which everything is logged then.
+/// … and parts of the program, which are then logged completely.
 const PARTS: [&str; 15] = [
     "fermata",
     "fermata_actors",
@@ -40,7 +40,7 @@ const PARTS: [&str; 15] = [
     "onnxruntime",
 ];
 
-/// What people see.
+/// What is shown on the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForPeople {
     /// Only warnings.
@@ -49,10 +49,10 @@ pub(crate) struct ForPeople {
     pub(crate) colours: bool,
 }
 
-/// Begins to log: into the file, and for people.
+/// Starts logging to the file and to the terminal.
 ///
 /// # Errors
-/// `FERMATA_LOG` cannot be understood.
+/// Fails if `FERMATA_LOG` cannot be parsed.
 pub(crate) fn start(
     arguments: LogArguments,
     file: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -76,7 +76,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Does something and tells people what the part of the program with this name says meanwhile, on this thread.
+/// Runs `work` and shows what this part of the program logs meanwhile on this thread.
 pub(crate) fn telling<T>(part: &str, secrets: &Secrets, work: impl FnOnce() -> T) -> T {
     let writer = Shown::new(std::io::stderr, secrets, false);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
@@ -111,8 +111,8 @@ fn filter(given: Option<&str>, level: &str) -> anyhow::Result<EnvFilter> {
     })
 }
 
-/// What stands for itself and is neither a level nor a known part: it would be taken for a part, and silence all
-/// others.
+/// Returns a directive that stands alone and is neither a level nor a known part: it would be taken for a part and
+/// silence all others.
 fn neither_level_nor_part(given: &str) -> Option<&str> {
     let mut depth = 0_usize;
     let directives = given.split(|c| {
@@ -121,7 +121,7 @@ fn neither_level_nor_part(given: &str) -> Option<&str> {
             ']' | '}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        // Commas also stand between the fields of a span.
+        // Commas also separate the fields of a span.
         c == ',' && depth == 0
     });
     let alone = directives.map(str::trim);

@@ -1,4 +1,4 @@
-//! What can be typed after `fermata manifest`.
+//! Command-line arguments of `fermata manifest`.
 
 #![allow(
     missing_docs,
@@ -75,7 +75,7 @@ pub enum ManifestCommand {
         #[arg(long, value_name = "FILE.csv")]
         out: PathBuf,
     },
-    /// Replace labels of training rows by wrong ones on purpose, to see how a training withstands them
+    /// Replace labels of training rows by wrong ones on purpose, to see how robust a training is against them
     #[command(
         after_help = "Example: fermata manifest noise data/manifest.csv --share 0.2 --between fear:surprise --between sad:neutral --out data/noisy"
     )]

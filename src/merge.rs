@@ -1,5 +1,5 @@
-//! `fermata report merge`: one book over all machines of a site. Owns how the books of parts are put together; each is
-//! checked already.
+//! `fermata report merge`: one book over all machines of a site. Combines the books of the parts, each of which has
+//! been checked already.
 
 #[cfg(test)]
 mod tests;
@@ -24,33 +24,33 @@ use crate::print::print;
 pub(crate) struct SiteBook {
     /// By stream and sink (`log on server`).
     pub(crate) sinks: BTreeMap<String, BTreeMap<String, SinkBook>>,
-    /// How much two machines' clocks may differ, and so latencies between them be wrong, milliseconds; none where a
-    /// part could not compare its own with the server's.
+    /// How far two machines' clocks may differ, and so latencies between them be wrong, in milliseconds; none if a part
+    /// could not compare its clock with the server's.
     pub(crate) clock_error_ms: Option<f64>,
-    /// Each book that does not balance.
+    /// The books that do not balance.
     pub(crate) imbalances: Vec<String>,
 }
 
 /// A stream at a sink; captured = delivered + settled_before + losses.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(crate) struct SinkBook {
-    /// Packets that the stream's source handed to its graph, on the machine where it is.
+    /// Packets that the stream's source passed to its graph, on the machine where it runs.
     pub(crate) captured: u64,
-    /// Frames that a live source overwrote before; not in `captured`.
+    /// Frames that a live source overwrote before capture; not in `captured`.
     pub(crate) overwritten: u64,
     /// Packets that the sink handled.
     pub(crate) delivered: u64,
-    /// Packets that earlier lives of the sink's part, which were killed, had settled: what they wrote is in their
-    /// files, and how many of these were lost on the way to this sink nobody knows.
+    /// Packets settled by earlier, killed lives of the sink's part: what they wrote is in their files, and how many of
+    /// these packets were lost on the way to this sink is unknown.
     pub(crate) settled_before: u64,
-    /// Packets that did not get there, by cause, node and machine.
+    /// Packets that did not arrive, by cause, node and machine.
     pub(crate) losses: BTreeMap<String, u64>,
 }
 
-/// Reads the reports of runs, and prints their book.
+/// Reads the reports of runs, and prints their combined book.
 ///
 /// # Errors
-/// A report is not there or cannot be read, or nothing can be printed.
+/// Fails if a report is missing or cannot be read, or if nothing can be printed.
 pub fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let reports = runs.iter().map(|run| read(run));
     let reports: Vec<Report> = reports.collect::<anyhow::Result<_>>()?;
@@ -72,7 +72,7 @@ fn read(run: &Path) -> anyhow::Result<Report> {
     if !path.exists() {
         if FolderLock::is_held(run) {
             anyhow::bail!(
-                "{} is of a run that goes on: it leaves its report at its end",
+                "{} belongs to a run that is still running: it writes its report at its end",
                 run.display()
             );
         }
@@ -90,17 +90,17 @@ fn read(run: &Path) -> anyhow::Result<Report> {
         .with_context(|| format!("{} is not a report", path.display()))?;
     if report.machine.is_none() {
         anyhow::bail!(
-            "{} is of a run of one machine: only parts of a site (`--machine`) have a book together",
+            "{} is the report of a run on one machine: only parts of a site (`--machine`) can be merged",
             path.display()
         );
     }
     Ok(report)
 }
 
-/// Puts reports of the parts of one run together.
+/// Combines the reports of the parts of one run.
 ///
 /// # Errors
-/// They are of different runs, or two are of the same part.
+/// Fails if they belong to different runs, or two belong to the same part.
 pub(crate) fn book(reports: &[Report]) -> anyhow::Result<SiteBook> {
     let sites = reports.iter().filter_map(|report| report.site.as_ref());
     let runs: BTreeSet<(&String, &String)> = sites.map(|site| (&site.site, &site.run)).collect();
@@ -160,7 +160,7 @@ struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// The sinks of a stream that are no edges to other machines.
+    /// Returns the sinks of a stream that are not edges to other machines.
     fn sinks(&self, report: &'a Report, stream: &str) -> Vec<&'a String> {
         let sends = |sink: &str| {
             let mut edges = report.site_edges.iter();
@@ -171,14 +171,14 @@ impl<'a> Site<'a> {
         sinks.filter(|sink| !sends(sink)).collect()
     }
 
-    /// All parts of a machine, one for each time that it was started.
+    /// Returns all parts of a machine, one for each time it was started.
     fn of_machine(&self, name: &str) -> impl Iterator<Item = &'a Report> {
         self.reports
             .iter()
             .filter(move |report| machine(report) == name)
     }
 
-    /// The edge that brings a stream to a machine, if one does.
+    /// Returns the edge that brings a stream to a machine, if any.
     fn edge_into(&self, name: &str, stream: &str) -> Option<&'a str> {
         let reports = self.of_machine(name);
         let mut edges = reports.flat_map(|report| {
@@ -189,7 +189,7 @@ impl<'a> Site<'a> {
         edges.next().map(|edge| edge.edge.as_str())
     }
 
-    /// What lives of a machine's part that were killed had of a stream that an edge brings there.
+    /// Returns what killed lives of a machine's part had received of a stream over an edge.
     fn earlier(&self, name: &str, edge: &str, stream: &str) -> EarlierReport {
         let edges = self.of_machine(name).flat_map(|report| &report.site_edges);
         let mut edges = edges.filter(|found| found.receives && found.edge == edge);
@@ -197,7 +197,7 @@ impl<'a> Site<'a> {
         earlier.copied().unwrap_or_default()
     }
 
-    /// What of a stream did not get from a machine to the server for certain.
+    /// Returns how much of a stream is not confirmed to have reached the server from a machine.
     fn unsent(&self, name: &str, edge: &str, stream: &str) -> UnsentReport {
         let edges = self.of_machine(name).flat_map(|report| &report.site_edges);
         let mut edges = edges.filter(|found| !found.receives && found.edge == edge);
@@ -205,8 +205,8 @@ impl<'a> Site<'a> {
         unsent.copied().unwrap_or_default()
     }
 
-    /// How many packets of a stream lives of a machine's part had captured that were killed, as far as that was noted;
-    /// none if there were no such lives.
+    /// Returns how many packets of a stream killed lives of a machine's part had captured, as far as recorded; none if
+    /// there were no such lives.
     fn killed(&self, name: &str, stream: &str) -> Option<u64> {
         let sites = self
             .of_machine(name)
@@ -220,7 +220,7 @@ impl<'a> Site<'a> {
         )
     }
 
-    /// The machine where a stream goes into an edge.
+    /// Returns the machine where a stream enters an edge.
     fn beginning_of(&self, edge: &str, stream: &str) -> Option<&'a str> {
         let mut reports = self.reports.iter().filter(|report| {
             let sends = |found: &&fermata_engine::report::SiteEdgeReport| {
@@ -232,7 +232,7 @@ impl<'a> Site<'a> {
         reports.next().map(machine)
     }
 
-    /// Follows a stream from a sink to where it was captured.
+    /// Follows a stream from a sink back to where it was captured.
     fn follow(
         &self,
         stream: &str,
@@ -256,7 +256,7 @@ impl<'a> Site<'a> {
         missed += earlier.missed;
         let Some(before) = self.beginning_of(edge, stream) else {
             imbalances.push(format!(
-                "stream {stream} comes to machine {name} over edge {edge}, and no report is of where it begins"
+                "stream {stream} comes to machine {name} over edge {edge}, but there is no report of the machine where it begins"
             ));
             book.captured = captured;
             return book;
@@ -267,7 +267,8 @@ impl<'a> Site<'a> {
         if let Some(known) = self.killed(before, stream)
             && told <= arrived
         {
-            // The rest of what came was sent by lives that left no report; what else they had captured died with them.
+            // The rest of what arrived was sent by lives that left no report; whatever else they had captured was lost
+            // with them.
             let sent = arrived - told;
             upstream.captured += sent.max(known);
             if known > sent {
@@ -296,7 +297,8 @@ impl<'a> Site<'a> {
         book
     }
 
-    /// Adds what a machine's part says of a stream at a sink; how many packets it captured, and how many it missed.
+    /// Adds what a machine's part reports of a stream at a sink; returns how many packets it captured and how many it
+    /// missed.
     fn at_sink(&self, stream: &str, sink: &str, name: &str, book: &mut SinkBook) -> (u64, u64) {
         let (mut captured, mut missed) = (0, 0);
         for report in self.of_machine(name) {
@@ -315,7 +317,8 @@ impl<'a> Site<'a> {
         (captured, missed)
     }
 
-    /// Why packets of a stream can be missing behind an edge, and at most how many for each cause, the likeliest first.
+    /// Returns why packets of a stream may be missing after an edge, with the maximum count of each cause, the
+    /// likeliest first.
     fn lost_between(&self, from: &str, to: &str, edge: &str, stream: &str) -> [(String, u64); 4] {
         let unsent = self.unsent(from, edge, stream);
         [
@@ -330,7 +333,7 @@ impl<'a> Site<'a> {
         ]
     }
 
-    /// The clocks of two machines were compared with the server's, each within an error.
+    /// Returns how far the clocks of any two machines may differ: each was compared with the server's, within an error.
     fn clock_error_ms(&self) -> Option<f64> {
         let mut most: f64 = 0.0;
         for one in self.reports {
@@ -378,11 +381,11 @@ impl SiteBook {
         let _ = match self.clock_error_ms {
             Some(error) => writeln!(
                 text,
-                "latencies between machines are by two clocks, which differed by at most {error:.1} ms when they were compared last"
+                "latencies between machines are measured with two clocks, which differed by at most {error:.1} ms when last compared"
             ),
             None => writeln!(
                 text,
-                "latencies between machines are by two clocks, and nobody knows how much they differ"
+                "latencies between machines are measured with two clocks, whose difference is unknown"
             ),
         };
         if !self.imbalances.is_empty() {

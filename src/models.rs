@@ -1,4 +1,4 @@
-//! `fermata models`: which models there are, and how they come here.
+//! `fermata models`: lists, downloads and verifies models.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,11 @@ use crate::print::{complain, print, print_line};
 
 const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 
-/// Carries out a command about models; that about networks is `fermata-learn`'s. `catalogue` is somebody's own.
+/// Runs a command about models; the one about networks is handed to `fermata-learn`. `catalogue` replaces the built-in
+/// one.
 ///
 /// # Errors
-/// The catalogue cannot be read, a model is not in it or cannot be brought, or nothing can be printed.
+/// Fails if the catalogue cannot be read, a model is not in it or cannot be downloaded, or nothing can be printed.
 pub fn models(command: &ModelsCommand, catalogue: Option<&Path>) -> anyhow::Result<u8> {
     let catalogue = match catalogue {
         Some(path) => {
@@ -69,7 +70,7 @@ fn pull_all(catalogue: &Catalogue, arguments: &PullArguments) -> anyhow::Result<
     } else {
         arguments.names.iter().collect()
     };
-    // Before anything is brought: a wrong name is told at once.
+    // Look all names up first, so that a wrong one fails at once.
     let entries: Vec<(&String, &Entry)> = names
         .into_iter()
         .map(|name| Ok((name, catalogue.entry(name)?)))
@@ -142,7 +143,7 @@ fn verify(catalogue: &Catalogue, names: &[String], dir: &Path) -> anyhow::Result
         is_any_here |= found != State::Missing;
         let line = match found {
             State::Here => format!("{name}: as in the catalogue"),
-            // Nobody has asked for it by name.
+            // It was not asked for by name.
             State::Missing if names.is_empty() => continue,
             State::Missing => format!("{name}: not here"),
             State::Partly { bytes } => format!("{name}: {bytes} of {} bytes are here", entry.bytes),
@@ -163,7 +164,9 @@ fn card(catalogue: &Catalogue, name: &str) -> anyhow::Result<u8> {
     match &catalogue.entry(name)?.card {
         Some(card) => print(card)?,
         None => {
-            anyhow::bail!("`{name}` needs no card: detectors are known by their inputs and outputs")
+            anyhow::bail!(
+                "`{name}` needs no card: detectors are recognised by their inputs and outputs"
+            )
         }
     }
     Ok(SUCCESS)

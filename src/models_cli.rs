@@ -1,4 +1,4 @@
-//! What can be typed about models.
+//! Command-line arguments of `fermata models`.
 
 #![allow(
     missing_docs,

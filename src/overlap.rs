@@ -1,6 +1,6 @@
-//! How much two boxes of a table overlap.
+//! The overlap of two boxes of a table.
 
-/// Intersection over union of two boxes `[x, y, width, height]`, 0 to 1; 0 where one is none.
+/// Returns the intersection over union of two boxes `[x, y, width, height]`, 0 to 1; 0 if either is not a valid box.
 pub(crate) fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
     let overlap = |from: usize| {
         let end = (a[from] + a[from + 2]).min(b[from] + b[from + 2]);

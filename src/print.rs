@@ -1,5 +1,5 @@
-//! Printing results, and what went wrong. Somebody who closes the pipe (`fermata actors | head`) has seen enough: that
-//! is no failure. What comes from files is shown without the characters that a terminal would obey.
+//! Printing results and errors. A closed pipe (`fermata actors | head`) is not a failure. Text from files is shown
+//! without characters that would control the terminal.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -15,18 +15,18 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Says something on the error output, without the secret parts of addresses in it.
+/// Prints a message to standard error, without the secret parts of addresses.
 pub fn complain(text: &str) {
     complain_as_it_is(&printable(&redact(text)));
 }
 
-/// The same of a text whose parts have been cleaned: it has colours of its own, or an address that is meant to be seen.
-/// Where there is no error output any more (a closed terminal), nobody listens.
+/// Prints a message whose parts have been cleaned already, because it contains colours or an address that is meant to
+/// be shown. Ignores a closed standard error (a closed terminal).
 pub(crate) fn complain_as_it_is(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// So many of something, in words: `1 node`, `2 nodes`.
+/// Returns a count with its noun: `1 node`, `2 nodes`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
@@ -39,7 +39,7 @@ pub fn print_line(text: &str) -> anyhow::Result<()> {
     print(&format!("{text}\n"))
 }
 
-/// Says on the error output what went wrong, without the secret parts of addresses in it.
+/// Prints an error to standard error, without the secret parts of addresses.
 pub fn print_error(error: &anyhow::Error) {
     complain(&format!("error: {error:#}"));
 }

@@ -1,4 +1,4 @@
-//! What a program can run: its actors, and what it lends to them.
+//! What a program can run: its actors, and the services it lends them.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use fermata_engine::{Graph, Registry, Services};
 
 /// One of the two programs.
 pub struct Program {
-    /// Its actors.
+    /// The actors.
     pub registry: fn() -> Registry,
-    /// What its actors need of it.
+    /// The services that its actors need.
     pub services: fn() -> Services,
-    /// Whether a folder holds the job of a graph, begun and not done, which a run in it takes up again. An error says
-    /// that nothing is left to do.
+    /// Returns whether a folder holds the unfinished job of a graph, which a run in it resumes. Fails if nothing is
+    /// left to do.
     pub goes_on: fn(&Path, &Graph) -> anyhow::Result<bool>,
-    /// Whether it becomes the other program for what it does not know.
+    /// Whether it hands commands and graphs that it does not know over to the other program.
     pub may_hand_over: bool,
 }
 
@@ -25,7 +25,7 @@ pub const LIVE: Program = Program {
     may_hand_over: true,
 };
 
-/// The engine's own actors and the live ones.
+/// Returns the engine's own actors and the live ones.
 pub fn live_registry() -> Registry {
     #[allow(unused_mut)]
     let mut registry = Registry::builtin();

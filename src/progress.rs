@@ -1,5 +1,5 @@
-//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go. What stands
-//! in the table is `stream_table`'s.
+//! What a run shows while it runs: a live table on a terminal, log lines otherwise; and where log lines go. The table's
+//! contents are built in `stream_table`.
 
 mod stream_table;
 
@@ -22,39 +22,39 @@ use crate::print::complain;
 use crate::terminal;
 use stream_table::StreamTable;
 
-/// Lines that the table has at most, where the terminal is high enough.
+/// Maximum number of lines of the table on a tall terminal.
 const MOST_ROWS: usize = 24;
-/// Lines of the terminal that are left to what stands above the table.
+/// Lines of the terminal left free above the table.
 const ABOVE: usize = 2;
-/// The spinner and what keeps it apart.
+/// Width of the spinner and its gap.
 const SPINNER: usize = 2;
-/// Time over which rates are counted.
+/// Time over which rates are computed.
 const RATES_OVER_S: f64 = 5.0;
-/// Time between two log lines where there is no terminal.
+/// Time between two log lines without a terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Rows of a manifest that a job goes through.
+/// The rows of a manifest that a job processes.
 #[derive(Clone, Copy, Debug)]
 pub struct JobRows {
     /// All of them.
     pub all: usize,
-    /// Those that an earlier run has done.
+    /// Those done by an earlier run.
     pub done: usize,
 }
 
-/// How far a job is.
+/// The progress of a job.
 struct Counting {
     rows: JobRows,
     since: Instant,
 }
 
 impl Counting {
-    /// Rows, rate and remaining time; `rows` have reached the sinks since the beginning.
+    /// Formats rows, rate and remaining time; `rows` have reached the sinks since the start.
     fn line(&self, rows: u64) -> String {
         let JobRows { all, done } = self.rows;
         let passed = self.since.elapsed().as_secs_f64().max(1e-3);
         let rate = rows as f64 / passed;
-        // A unit that is done again counts twice on its way.
+        // A unit that is repeated is counted twice on its way.
         let now = (done + rows as usize).min(all);
         let share = 100.0 * now as f64 / all.max(1) as f64;
         let left = match rows {
@@ -65,7 +65,7 @@ impl Counting {
     }
 }
 
-/// A time as people say it.
+/// Formats a duration for people.
 fn human(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
     match seconds {
@@ -75,7 +75,7 @@ fn human(seconds: f64) -> String {
     }
 }
 
-/// Shows how a run goes.
+/// The progress display of a run.
 pub(crate) struct Progress {
     counting: Option<Counting>,
     says: Option<Box<dyn Fn() -> Option<String>>>,
@@ -83,7 +83,7 @@ pub(crate) struct Progress {
     rows: Vec<ProgressBar>,
     clock: ClockMode,
     window: Window,
-    /// Streams that have been seen, in the order in which they came.
+    /// Streams seen so far, in order of appearance.
     seen: Vec<String>,
     last_log: Instant,
     quiet: bool,
@@ -91,7 +91,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A table if the error output is a terminal and lines are for people.
+    /// Creates a display: a table if standard error is a terminal and the log format is text.
     pub(crate) fn new(quiet: bool, log: LogArguments, clock: ClockMode) -> Self {
         let for_people = !quiet && log.log_format == LogFormat::Text;
         let table = (io::stderr().is_terminal() && for_people).then(MultiProgress::new);
@@ -109,20 +109,20 @@ impl Progress {
         }
     }
 
-    /// The same for a job, of which one line says how far it is.
+    /// Adds a line with the progress of a job.
     pub(crate) fn counting(mut self, rows: Option<JobRows>) -> Self {
         let since = Instant::now();
         self.counting = rows.map(|rows| Counting { rows, since });
         self
     }
 
-    /// The same with a line of the job's own.
+    /// Adds a line of the job's own.
     pub(crate) fn saying(mut self, says: Option<Box<dyn Fn() -> Option<String>>>) -> Self {
         self.says = says;
         self
     }
 
-    /// Sends log lines to the log file, and those that matter above the table.
+    /// Sends log lines to the log file, and the important ones above the table.
     ///
     /// # Errors
     /// See [`logging::start`].
@@ -147,7 +147,7 @@ impl Progress {
         )
     }
 
-    /// Shows what the run is doing now.
+    /// Shows the current state of the run.
     pub(crate) fn show(&mut self, now: Snapshot) {
         self.window.push(now);
         if let Some(table) = self.table.clone() {
@@ -161,7 +161,7 @@ impl Progress {
         }
     }
 
-    /// What there is to say: of a job how far it is, of other runs how each stream is doing.
+    /// Returns the lines to show: the progress of a job, or the state of each stream for other runs.
     fn lines(&mut self, in_a_table: bool) -> Vec<String> {
         let Some(now) = self.window.newest() else {
             return Vec::new();
@@ -232,7 +232,7 @@ impl Progress {
         }
     }
 
-    /// Takes the table away.
+    /// Removes the table.
     pub(crate) fn end(&self) {
         for row in &self.rows {
             row.finish_and_clear();
@@ -240,7 +240,7 @@ impl Progress {
     }
 }
 
-/// The log. Lines that cannot be written are lost, and that is said once.
+/// The log file. Lines that cannot be written are lost, which is reported once.
 struct LogFile {
     file: File,
     has_failed: bool,
@@ -261,17 +261,17 @@ impl Write for LogFile {
     }
 }
 
-/// Writes log lines to the error output, above the table if there is one.
+/// A writer of log lines to standard error, above the table if there is one.
 struct AboveTable(Option<MultiProgress>);
 
-/// One log line on its way.
+/// A writer for one log line.
 struct Line<'a> {
     table: Option<&'a MultiProgress>,
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A terminal that is gone reads nothing, and a subscriber that fails to write would panic about it.
+        // A closed terminal reads nothing, and a subscriber that fails to write would panic.
         let _ = match self.table {
             Some(table) => table.suspend(|| io::stderr().write_all(bytes)),
             None => io::stderr().write_all(bytes),

@@ -1,4 +1,4 @@
-//! `fermata reference`: pages of the guide that are made from the code, as Markdown.
+//! `fermata reference`: pages of the guide that are generated from the code, as Markdown.
 
 use std::fmt::Write as _;
 
@@ -19,14 +19,14 @@ use crate::settings_schema::{
 const ENGINE_KEYS: [&str; 10] = [
     "use", "each", "in", "queue", "batch", "replicas", "lane", "on_error", "require", "on",
 ];
-/// Said on each page, so that nobody changes it by hand.
+/// The notice on each page that it is generated.
 const MADE: &str =
     "<!-- Made by `fermata reference`; change the code instead, then `make reference`. -->";
 
 /// Prints a page.
 ///
 /// # Errors
-/// It cannot be printed.
+/// Fails if the page cannot be printed.
 pub fn reference(page: Page, program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();
@@ -41,7 +41,7 @@ pub fn reference(page: Page, program: &Program) -> anyhow::Result<u8> {
 
 fn actors(registry: &Registry) -> String {
     let mut page = format!(
-        "{MADE}\n\n# Actors\n\nWhat can stand after `use:`, with the ports and settings of each; the keys of every node are in [graph-files.md](graph-files.md). \
+        "{MADE}\n\n# Actors\n\nThe values of `use:`, with the ports and settings of each; the keys of every node are in [graph-files.md](graph-files.md). \
          `fermata actors NAME` prints the same.\n"
     );
     for actor in registry.iter() {
@@ -53,7 +53,7 @@ fn actors(registry: &Registry) -> String {
     }
     let providers: Vec<_> = registry.providers().collect();
     if !providers.is_empty() {
-        page.push_str("\n# Providers of streams\n\nWhat can stand after `use:` in `streams:`.\n");
+        page.push_str("\n# Providers of streams\n\nThe values of `use:` in `streams:`.\n");
     }
     for provider in providers {
         let schema = provider.schema().to_value();
@@ -64,7 +64,7 @@ fn actors(registry: &Registry) -> String {
     page
 }
 
-/// What an actor takes and gives, with the least settings that it can have.
+/// Describes an actor's inputs and outputs, given its minimal settings.
 fn ports(actor: &ActorType, schema: &Value) -> String {
     let Some(ports) = least_ports(actor, schema) else {
         return String::new();
@@ -123,7 +123,7 @@ fn table(settings: &[Setting<'_>]) -> String {
 fn graph_files(schema: &Value) -> String {
     let none = Map::new();
     let top = schema["properties"].as_object().unwrap_or(&none);
-    // What stands in these has tables of its own.
+    // These have tables of their own.
     let without_own =
         |value: &Value| json!({"type": "object", "description": value["description"]});
     let shown = top.iter().map(|(key, value)| match &**key {
@@ -134,7 +134,7 @@ fn graph_files(schema: &Value) -> String {
     let own = shown.iter();
     let own = own.flat_map(|(key, value)| setting(key, value, is_required(schema, key)));
     let nodes = schema["properties"]["nodes"]["additionalProperties"]["allOf"].as_array();
-    // The keys of the engine are the same at every actor that takes packets.
+    // The engine's keys are the same for every actor that takes packets.
     let mut nodes = nodes.into_iter().flatten();
     let node = nodes.find(|node| node["then"]["properties"].get("in").is_some());
     let properties = node.and_then(|node| node["then"]["properties"].as_object());
@@ -144,8 +144,8 @@ fn graph_files(schema: &Value) -> String {
         .filter_map(|key| Some((key, properties.get(key)?)));
     let keys = keys.flat_map(|(key, value)| setting(key, value, key == "use"));
     format!(
-        "{MADE}\n\n# Keys of a graph file\n\n[graph-files.md](../graph-files.md) explains what they mean together. Wherever a number or a truth value is wanted, a reference \
-         such as `${{every}}` may stand.\n\n## The file\n{}\n## A node\n\nAll other keys of a node are settings of its actor: [actors.md](actors.md). A source has \
+        "{MADE}\n\n# Keys of a graph file\n\n[graph-files.md](../graph-files.md) explains what they mean together. Wherever a number or a boolean is expected, a reference \
+         such as `${{every}}` may be given.\n\n## The file\n{}\n## A node\n\nAll other keys of a node are settings of its actor: [actors.md](actors.md). A source has \
          `use`, `each`, `lane`, `on_error` and `on` alone.\n{}",
         table(&own.collect::<Vec<_>>()),
         table(&keys.collect::<Vec<_>>())

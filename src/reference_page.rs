@@ -1,4 +1,4 @@
-//! The pages of the guide that are made from the code.
+//! The pages of the guide that are generated from the code.
 
 use clap::ValueEnum;
 

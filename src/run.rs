@@ -1,4 +1,4 @@
-//! `fermata run`: runs a graph until its streams end or somebody ends it.
+//! `fermata run`: runs a graph until its streams end or it is interrupted.
 
 use std::io;
 use std::path::PathBuf;
@@ -26,14 +26,14 @@ use crate::serving::Serving;
 use crate::summary::{failures, summary};
 use crate::terminal;
 
-/// Time between two looks at the run.
+/// Time between two polls of the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs the graph. The process is to end with the code that comes back: a call that never returned keeps its thread
-/// until then.
+/// Runs the graph. The process must exit with the returned code: a call that never returned keeps its thread until
+/// then.
 ///
 /// # Errors
-/// The graph cannot be loaded or nothing can be started, or its folder holds something else.
+/// Fails if the graph cannot be loaded, nothing can be started, or the run folder holds something else.
 pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let Some(path) = out_folder(arguments, program, &registry) else {
@@ -79,32 +79,32 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
 
 /// A graph that a command runs.
 pub struct Job {
-    /// The graph; whether what it names is there is looked at.
+    /// The graph; whether what it names exists is checked.
     pub graph: Graph,
-    /// Its run's folder.
+    /// The run folder.
     pub taking: Taking,
-    /// Show no progress.
+    /// Whether to show no progress.
     pub quiet: bool,
-    /// Rows of a manifest that it goes through, to say how far it is.
+    /// The rows of a manifest that the job processes, to show its progress.
     pub rows: Option<JobRows>,
-    /// What its actors need of the program.
+    /// The services that its actors need.
     pub services: Services,
-    /// A line of its own about how it is doing, once there is something to say.
+    /// A progress line of the job's own, once there is one.
     pub says: Option<Says>,
-    /// How it is watched.
+    /// How the run is observed.
     pub watching: Watching,
-    /// Whether, where and for whom it shows itself.
+    /// Whether, where and for whom the live page is served.
     pub serve: ServeArguments,
-    /// Whether its summary is printed at its end; what failed is told either way.
+    /// Whether to print the summary at the end; failures are reported either way.
     pub summary: bool,
 }
 
-/// What is written about a run beside its report.
+/// What is written about a run besides its report.
 #[derive(Clone, Debug, Default)]
 pub struct Watching {
     /// What is logged.
     pub log: LogArguments,
-    /// Where a trace of its packets goes.
+    /// Where the trace of its packets goes.
     pub trace: Option<PathBuf>,
 }
 
@@ -112,10 +112,10 @@ pub struct Watching {
 pub type Says = Box<dyn Fn() -> Option<String>>;
 
 /// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last
-/// is on the disk when this returns.
+/// is on disk when this returns.
 ///
 /// # Errors
-/// Nothing was started. What fails later is told and is in the code.
+/// Fails if nothing was started. Later failures are reported and set the exit code.
 pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let Job {
         graph,
@@ -150,7 +150,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         let options = serving.lend(RunOptions {
             services,
             observer,
-            // Other machines may open streams here as long as they run themselves.
+            // Other machines may open streams here for as long as they run.
             hold_open: graph.senders().is_some_and(|senders| !senders.is_empty()),
         });
         prepare(&folder, &progress, graph.clone(), registry, options)
@@ -190,7 +190,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     Ok(end(&folder, &report, summed_up, traced, interrupts.count()))
 }
 
-/// Writes and shows what the run came to. What cannot be told is no reason to keep the rest back.
+/// Writes and shows the results of the run. If one part cannot be shown, the others still are.
 fn end(
     folder: &RunFolder,
     report: &Report,
@@ -237,7 +237,7 @@ fn end(
     code
 }
 
-/// Tells actors that write pixels whether the graph blurs faces.
+/// Lends actors that write pixels whether the graph blurs faces.
 #[cfg(feature = "live")]
 fn with_privacy(services: Services, graph: &Graph) -> Services {
     services.with(Arc::new(fermata_actors::privacy::GraphBlurs::of(
@@ -250,7 +250,7 @@ fn with_privacy(services: Services, _: &Graph) -> Services {
     services
 }
 
-/// Begins the trace that was asked for, and gives what the engine tells of packets.
+/// Starts the requested trace and returns its observer for the engine.
 fn begin_trace(
     watching: &Watching,
     graph: &Graph,
@@ -274,7 +274,7 @@ fn told(traced: &Traced) -> String {
     }
 }
 
-/// `--out`, or a fresh folder named after the graph; none if the graph cannot be read.
+/// Returns `--out`, or a fresh folder named after the graph; none if the graph cannot be read.
 fn out_folder(arguments: &RunArguments, program: &Program, registry: &Registry) -> Option<PathBuf> {
     match &arguments.out {
         Some(path) => Some(path.clone()),
@@ -340,7 +340,7 @@ fn exit_code(report: &Report, interrupts: u8) -> u8 {
     }
 }
 
-/// Nodes of which every packet failed, and how many those were.
+/// Returns the nodes whose packets all failed, with their numbers of failed packets.
 fn nodes_without_success(report: &Report) -> Vec<(&str, u64)> {
     let nodes = report.nodes.iter();
     let idle = nodes.filter(|(_, node)| node.failed > 0 && node.processed == 0);

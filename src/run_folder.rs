@@ -10,12 +10,12 @@ use fermata_files::{FolderLock, LOCK_FILE};
 
 use crate::documents::{make_folder, write_json};
 
-/// A run's folder. It is this run's alone while this is there.
+/// The folder of a run, locked for as long as this value exists.
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Whether this run made it.
+    /// Whether this run created it.
     made: bool,
-    /// Whether an earlier run is taken up again, whose graph and log stay.
+    /// Whether an earlier run is resumed, whose graph and log stay.
     resumed: bool,
     /// Where the files of an earlier run are now.
     moved: Option<PathBuf>,
@@ -24,9 +24,9 @@ pub(crate) struct RunFolder {
 
 /// How a run takes its folder.
 pub enum Taking {
-    /// A new run: what an earlier one said of itself goes.
+    /// A new run: the files of an earlier run are moved away.
     Afresh(PathBuf),
-    /// An earlier run is taken up again.
+    /// An earlier run is resumed.
     Again(PathBuf),
 }
 
@@ -34,14 +34,14 @@ pub(crate) const REPORT: &str = "report.json";
 const GRAPH: &str = "graph.yaml";
 const LOG: &str = "run.log";
 const EARLIER: &str = "earlier";
-/// What is known of the lives of a part of a site.
+/// The record of the lives of a part of a site.
 pub(crate) const LIVES: &str = "lives.json";
 
-/// What the program itself writes in a run's folder.
+/// The files that the program itself writes into a run folder.
 pub(crate) const OWN_FILES: [&str; 6] = [REPORT, GRAPH, LOG, LOCK_FILE, EARLIER, LIVES];
 
 impl RunFolder {
-    /// Where a run without `--out` goes: `runs/NAME-TIME`, with a number behind it if that is taken.
+    /// Returns the folder of a run without `--out`: `runs/NAME-TIME`, with a number appended if that is taken.
     pub(crate) fn fresh(name: &str) -> PathBuf {
         let time = jiff::ZonedDateTime::now()
             .strftime("%Y%m%d-%H%M%S")
@@ -56,11 +56,11 @@ impl RunFolder {
             .unwrap_or(first)
     }
 
-    /// Makes the folder, or takes one that is there. What an earlier run left in it goes to `earlier/N/`, so that one
-    /// run's files never stand beside another's graph; where a run is taken up again, only its report goes.
+    /// Creates the folder, or takes an existing one. What an earlier run left in it is moved to `earlier/N/`, so that
+    /// one run's files never stand beside another's graph; if a run is resumed, only its report is removed.
     ///
     /// # Errors
-    /// Another process has it, or the system does not let it be made.
+    /// Fails if another process has the folder, or it cannot be created.
     pub(crate) fn open(taking: &Taking) -> anyhow::Result<Self> {
         let (path, resumed) = match taking {
             Taking::Afresh(path) => (path, false),
@@ -94,12 +94,12 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The log, open for writing.
+    /// Opens the log for appending.
     pub(crate) fn log(&self) -> anyhow::Result<fs::File> {
         let path = self.path.join(LOG);
         let mut options = fs::OpenOptions::new();
@@ -109,7 +109,7 @@ impl RunFolder {
             .with_context(|| format!("cannot write into the output folder: {}", path.display()))
     }
 
-    /// Writes the resolved graph, if it is not there already.
+    /// Writes the resolved graph, unless the run is resumed.
     pub(crate) fn write_graph(&self, graph: &Graph) -> anyhow::Result<()> {
         if self.resumed {
             return Ok(());
@@ -128,7 +128,7 @@ impl RunFolder {
         Ok(path)
     }
 
-    /// Takes back what was written for a run that did not start.
+    /// Removes what was written for a run that did not start.
     pub(crate) fn take_back(self) {
         let Self {
             path,
@@ -149,7 +149,7 @@ impl RunFolder {
             let earlier = earlier.display();
             tracing::warn!("the files of the earlier run stay in {earlier}: {error}");
         }
-        // Its file goes with it.
+        // Dropping the lock removes its file.
         drop(lock);
         if made {
             // Only an empty folder is removed.
@@ -158,14 +158,14 @@ impl RunFolder {
     }
 }
 
-/// Whether a run has used this folder.
+/// Returns whether a run has used this folder.
 fn is_used(path: &Path) -> bool {
     [REPORT, GRAPH, LOG]
         .iter()
         .any(|name| path.join(name).exists())
 }
 
-/// Moves all that is in a folder to the first `earlier/N` that is free.
+/// Moves everything in a folder to the first free `earlier/N`.
 fn move_aside(path: &Path) -> anyhow::Result<PathBuf> {
     let cannot = || format!("cannot move what is in {} to {EARLIER}/", path.display());
     let names = names_in(path).with_context(cannot)?;
@@ -178,7 +178,7 @@ fn move_aside(path: &Path) -> anyhow::Result<PathBuf> {
             continue;
         }
         if let Err(error) = fs::rename(path.join(&name), earlier.join(&name)) {
-            // What has been moved goes back: no run is half here and half there.
+            // Move back what has been moved: no run is left half here and half there.
             let back = move_back(&earlier, path);
             let said = anyhow::Error::new(error).context(format!(
                 "cannot move {} to {EARLIER}/; name another folder with --out",
@@ -196,7 +196,7 @@ fn move_aside(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(earlier)
 }
 
-/// Takes back [`move_aside`].
+/// Undoes [`move_aside`].
 fn move_back(earlier: &Path, path: &Path) -> io::Result<()> {
     for name in names_in(earlier)? {
         fs::rename(earlier.join(&name), path.join(&name))?;
@@ -212,7 +212,7 @@ fn names_in(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
     entries.map(|entry| Ok(entry?.file_name())).collect()
 }
 
-/// Fails if a run in `folder` would move a file that it needs, since an earlier run has used the folder.
+/// Fails if a run in `folder` would move a file that it needs, because an earlier run has used the folder.
 pub(crate) fn refuse_to_move(folder: &Path, needed: &Path) -> anyhow::Result<()> {
     let (Ok(folder), Ok(needed)) = (folder.canonicalize(), needed.canonicalize()) else {
         return Ok(());
@@ -220,7 +220,7 @@ pub(crate) fn refuse_to_move(folder: &Path, needed: &Path) -> anyhow::Result<()>
     if is_used(&folder) && needed.starts_with(&folder) && !needed.starts_with(folder.join(EARLIER))
     {
         anyhow::bail!(
-            "{} is in {}, where an earlier run has been, whose files go to {EARLIER}/: name another folder with --out",
+            "{} is in {}, which holds an earlier run whose files would be moved to {EARLIER}/: name another folder with --out",
             needed.display(),
             folder.display()
         );

@@ -1,4 +1,4 @@
-//! What can be typed about showing a run to browsers.
+//! Command-line arguments for serving the live page.
 
 #![allow(
     missing_docs,
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-/// Where and for whom a run shows itself.
+/// Whether, where and for whom a run serves its live page.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServeArguments {
     /// Serve the live page, metrics and control over HTTP: at ADDRESS:PORT, or one of the two [default: 127.0.0.1:8080]
@@ -44,11 +44,11 @@ pub struct ServeArguments {
     pub serve_key: Option<PathBuf>,
 }
 
-/// What is listened on where only a port, or none, is said.
+/// The address to listen on if only a port, or nothing, is given.
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PORT: u16 = 8080;
 
-/// Where to listen.
+/// Parses the address to listen on.
 fn listening(given: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = given.parse() {
         return Ok(address);
@@ -76,17 +76,17 @@ fn listening(given: &str) -> Result<SocketAddr, String> {
         .is_some_and(|ending| ending == "yaml" || ending == "yml");
     if is_graph || path.is_file() {
         return Err(
-            "it is a file, and stands where --serve takes its address: name it before --serve, or say the address too"
+            "it is a file in place of an address: name it before --serve, or give --serve an address"
                 .to_owned(),
         );
     }
     Err(
-        "an address of this machine is wanted, such as 8080, 127.0.0.1:8080 or 0.0.0.0:8080; names by which browsers ask are said by --serve-host"
+        "expected an address of this machine, such as 8080, 127.0.0.1:8080 or 0.0.0.0:8080; host names that browsers use are given with --serve-host"
             .to_owned(),
     )
 }
 
-/// Most letters of a host name, and of a part of it (RFC 1035).
+/// Maximum length of a host name and of one of its labels (RFC 1035).
 const MOST_NAME: usize = 253;
 const MOST_LABEL: usize = 63;
 
@@ -99,7 +99,7 @@ fn host_name(given: &str) -> Result<String, String> {
     {
         return Ok(given.to_owned());
     }
-    Err("a host's name is wanted, such as cameras.local: without scheme, port and path".to_owned())
+    Err("expected a host name such as cameras.local, without scheme, port and path".to_owned())
 }
 
 #[cfg(test)]

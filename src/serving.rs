@@ -1,5 +1,5 @@
-//! `--serve`: the live page of a run, its metrics and its control. What is needed of it before the run starts, and
-//! after.
+//! `--serve`: the live page of a run, its metrics and its control, prepared before the run starts and served
+//! afterwards.
 
 #[cfg(not(feature = "live"))]
 mod nothing;

@@ -1,5 +1,5 @@
-//! What the JSON Schema of an actor's settings says to people: its keys with all that is below them, their types in
-//! words, and the ports that the actor has. How it is laid out is `fermata actors`' and `fermata reference`'s.
+//! Reads the JSON Schema of an actor's settings for display: its keys including nested ones, their types in words, and
+//! the actor's ports. The layout belongs to `fermata actors` and `fermata reference`.
 
 use fermata_engine::graph::Settings;
 use fermata_engine::{ActorType, PortType, Ports};
@@ -7,36 +7,36 @@ use serde_json::{Value, json};
 
 /// A setting.
 pub(crate) struct Setting<'a> {
-    /// Its name, behind those of the blocks that it stands in: `reconnect.first`.
+    /// Its name, prefixed with those of the enclosing blocks: `reconnect.first`.
     pub(crate) key: String,
-    /// Whether a graph must say it.
+    /// Whether a graph must set it.
     pub(crate) is_required: bool,
     /// Its own schema.
     pub(crate) schema: &'a Value,
 }
 
 impl Setting<'_> {
-    /// What its doc comment says.
+    /// Returns its doc comment.
     pub(crate) fn description(&self) -> &str {
         self.schema["description"].as_str().unwrap_or_default()
     }
 }
 
-/// The settings of an object, each followed by those of the block that it is.
+/// Returns the settings of an object, each followed by those nested in it.
 pub(crate) fn settings(schema: &Value) -> Vec<Setting<'_>> {
     let mut found = Vec::new();
     gather(schema, "", &mut found);
     found
 }
 
-/// One setting and what is below it, as [`settings`] gives them.
+/// Returns one setting and those nested in it, as [`settings`] does.
 pub(crate) fn setting<'a>(key: &str, schema: &'a Value, is_required: bool) -> Vec<Setting<'a>> {
     let mut found = Vec::new();
     gather_one(key.to_owned(), schema, is_required, &mut found);
     found
 }
 
-/// Whether an object must have a key.
+/// Returns whether an object must have a key.
 pub(crate) fn is_required(schema: &Value, key: &str) -> bool {
     let required = schema["required"].as_array().into_iter().flatten();
     required.into_iter().any(|name| name == key)
@@ -64,7 +64,7 @@ fn gather_one<'a>(key: String, schema: &'a Value, is_required: bool, found: &mut
     }
 }
 
-/// The type of a value in words, where `shown` is how a value that may stand there is written.
+/// Describes the type of a value in words; `shown` formats a permitted literal value.
 pub(crate) fn type_of(schema: &Value, shown: fn(&str) -> String) -> String {
     let written = |value: &Value| match value.as_str() {
         Some(text) => shown(text),
@@ -78,7 +78,7 @@ pub(crate) fn type_of(schema: &Value, shown: fn(&str) -> String) -> String {
     }
     for key in ["oneOf", "anyOf"] {
         if let Some(several) = schema[key].as_array() {
-            // Where a number is wanted a reference may stand; that is said once, not at every key.
+            // A reference may stand wherever a number is expected; the page says so once, not at every key.
             let several = several.iter().filter(|one| !is_reference(one));
             let several = several.map(|one| type_of(one, shown));
             let mut several: Vec<String> = several.filter(|one| one != "null").collect();
@@ -100,7 +100,7 @@ pub(crate) fn type_of(schema: &Value, shown: fn(&str) -> String) -> String {
     }
 }
 
-/// JSON's names of types as graph files call them.
+/// Returns the name that graph files use for a JSON type.
 fn named(json_type: &str) -> String {
     match json_type {
         "object" => "block".to_owned(),
@@ -114,13 +114,13 @@ fn is_reference(schema: &Value) -> bool {
     pattern.is_some_and(|pattern| pattern.starts_with(r"^\$\{"))
 }
 
-/// Ports depend on settings: those of the least that a graph must say. None where the actor wants more.
+/// Returns the ports for the minimal settings, since ports depend on settings. None if the actor needs more.
 pub(crate) fn least_ports(actor: &ActorType, schema: &Value) -> Option<Ports> {
     let settings = Settings::from_json(&least(schema)).ok()?;
     actor.ports(&settings).ok()
 }
 
-/// What goes through a port, in words.
+/// Describes in words what passes through a port.
 pub(crate) fn carried(carries: &PortType) -> &'static str {
     match carries {
         PortType::Of { name, .. } => name,
@@ -128,7 +128,7 @@ pub(crate) fn carried(carries: &PortType) -> &'static str {
     }
 }
 
-/// The least value that a schema takes.
+/// Returns the smallest value that a schema accepts.
 fn least(schema: &Value) -> Value {
     for key in ["oneOf", "anyOf"] {
         if let Some(first) = schema[key].as_array().and_then(|several| several.first()) {

@@ -1,11 +1,11 @@
-//! `fermata site`: how a site is doing, and its end.
+//! `fermata site`: shows the state of a site, and ends it.
 
 use crate::site_cli::SiteCommand;
 
-/// Carries out what was asked of a site.
+/// Runs a command about a site.
 ///
 /// # Errors
-/// The server cannot be reached or does not answer, or nothing can be printed.
+/// Fails if the server cannot be reached or does not answer, or if nothing can be printed.
 #[cfg(feature = "remote")]
 pub fn site(command: &SiteCommand) -> anyhow::Result<u8> {
     use crate::cli::SUCCESS;
@@ -33,7 +33,7 @@ pub fn site(command: &SiteCommand) -> anyhow::Result<u8> {
     Ok(SUCCESS)
 }
 
-/// This program cannot do it.
+/// Always fails: this program was built without `remote`.
 ///
 /// # Errors
 /// Always.

@@ -1,4 +1,4 @@
-//! What can be typed about a site.
+//! Command-line arguments of `fermata site`.
 
 #![allow(
     missing_docs,
@@ -42,11 +42,11 @@ pub struct SiteArguments {
     pub site: String,
 }
 
-/// Most letters of a site's name, of which those beyond a–z, digits, `-` and `_` count three times or more: it is a
-/// part of names at the server, which have bounds.
+/// Maximum length of a site's name; characters beyond a–z, digits, `-` and `_` count three times or more. The name
+/// becomes part of bounded names on the server.
 const MOST_SITE: usize = 100;
 
-/// The name of a site.
+/// Parses the name of a site.
 pub(crate) fn site_name(given: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let length: usize = given
@@ -54,7 +54,7 @@ pub(crate) fn site_name(given: &str) -> Result<String, String> {
         .map(|byte| if is_plain(byte) { 1 } else { 3 })
         .sum();
     match length {
-        0 => Err("a site has a name".to_owned()),
+        0 => Err("the name of a site must not be empty".to_owned()),
         1..=MOST_SITE => Ok(given.to_owned()),
         _ => Err(format!(
             "a site's name has at most {MOST_SITE} letters (a–z, digits, `-`, `_`)"

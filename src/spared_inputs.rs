@@ -1,22 +1,22 @@
-//! What a command reads it never writes over, however that is called. Of graphs the engine knows it (`load`).
+//! Keeps commands from overwriting what they read, under whatever name. For graphs, the engine checks this (`load`).
 
 use std::path::Path;
 
 use anyhow::bail;
 use fermata_files::{is_same_file, is_same_folder, part_path};
 
-/// Refuses files to be written that are among those that are read: in another spelling, by a link, or as the part under
-/// whose name they would be begun.
+/// Refuses output files that are among the inputs: under another spelling, through a link, or as the part file under
+/// which the output would be written.
 ///
 /// # Errors
-/// The first that would be lost.
+/// Fails with the first input that would be lost.
 pub fn refuse_to_write_over(read: &[&Path], written: &[&Path]) -> anyhow::Result<()> {
     for output in written {
         let part = part_path(output);
         for input in read {
             if is_same_file(input, output) || is_same_file(input, &part) {
                 bail!(
-                    "{} would be written over, which is read: name another file or folder for what is written",
+                    "{} is read by this command and would be overwritten: name another file or folder for the output",
                     input.display()
                 );
             }
@@ -25,10 +25,10 @@ pub fn refuse_to_write_over(read: &[&Path], written: &[&Path]) -> anyhow::Result
     Ok(())
 }
 
-/// Refuses a folder to be replaced as a whole that holds a file that is read.
+/// Refuses to replace a whole folder that holds an input.
 ///
 /// # Errors
-/// The first file that would be lost.
+/// Fails with the first input that would be lost.
 pub fn refuse_to_replace_folder_of(read: &[&Path], folder: &Path) -> anyhow::Result<()> {
     for input in read {
         let Ok(found) = input.canonicalize() else {
@@ -36,7 +36,7 @@ pub fn refuse_to_replace_folder_of(read: &[&Path], folder: &Path) -> anyhow::Res
         };
         if found.ancestors().any(|above| is_same_folder(above, folder)) {
             bail!(
-                "{} would be replaced, and {} in it is read: name another folder for what is written",
+                "{} would be replaced, and {} in it is read by this command: name another folder for the output",
                 folder.display(),
                 input.display()
             );

@@ -1,4 +1,4 @@
-//! What a run says at its end, in a few lines.
+//! The summary printed at the end of a run.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -11,20 +11,20 @@ use fermata_engine::report::{
 
 use crate::columns::{Column, Columns, LEAST_NAME};
 
-/// Different faults that are shown.
+/// Maximum number of distinct faults shown.
 const MOST_FAULTS: usize = 20;
 
-/// Packets that have reached the sinks: those of streams that are named, and of units that have ended.
+/// Returns the number of packets that reached the sinks: those of named streams and of units that have ended.
 fn delivered(report: &Report) -> u64 {
     let Some(units) = &report.units else {
         return report.streams.values().map(|stream| stream.delivered).sum();
     };
-    // One that failed is named and in the sum.
+    // A failed unit is both among the streams and in the sum.
     let open = report.streams.values().filter(|stream| !stream.ended);
     units.delivered + open.map(|stream| stream.delivered).sum::<u64>()
 }
 
-/// The summary of a run, for a terminal of this width.
+/// Returns the summary of a run, for a terminal of this width.
 pub(crate) fn summary(report: &Report, width: usize) -> String {
     let mut out = String::new();
     let delivered = delivered(report);
@@ -48,7 +48,7 @@ pub(crate) fn summary(report: &Report, width: usize) -> String {
     out
 }
 
-/// What failed, a line each; empty if nothing did.
+/// Returns what failed, one line each; empty if nothing did.
 pub(crate) fn failures(report: &Report) -> String {
     let mut out = String::new();
     faults(report, &mut out);
@@ -65,7 +65,7 @@ pub(crate) fn failures(report: &Report) -> String {
     out
 }
 
-/// What went wrong, in the order in which it did; the same of one node is said once, and how often it was.
+/// Writes the faults in order of occurrence; equal faults of a node are written once, with their count.
 fn faults(report: &Report, out: &mut String) {
     let mut told: Vec<(&FaultReport, usize)> = Vec::new();
     let mut place_of: HashMap<(Option<&str>, &str), usize> = HashMap::new();
@@ -91,7 +91,7 @@ fn faults(report: &Report, out: &mut String) {
     if told.len() > MOST_FAULTS {
         let _ = writeln!(
             out,
-            "failed: {} times for other reasons, which report.json holds",
+            "failed: {} times for other reasons, listed in report.json",
             told[MOST_FAULTS..]
                 .iter()
                 .map(|(_, times)| times)
@@ -99,10 +99,11 @@ fn faults(report: &Report, out: &mut String) {
         );
     }
 }
-/// Of a node that has removed more files, only their number is told: those of `keep` are as many as the run is long.
+/// Above this many removed files per node, only their count is printed: a `keep` setting removes as many as the run is
+/// long.
 const MOST_REMOVED: usize = 3;
 
-/// Files that are not what the graph says: incomplete ones, and those that are gone.
+/// Writes the files that are not as the graph says: incomplete ones, and removed ones.
 fn files(report: &Report, out: &mut String) {
     let mut removed: BTreeMap<&str, Vec<&FileReport>> = BTreeMap::new();
     for file in &report.files {
@@ -141,7 +142,7 @@ fn files(report: &Report, out: &mut String) {
     }
 }
 
-/// Units of work that have ended, together; those that failed are among the streams too.
+/// Writes the totals of ended units of work; failed units are also among the streams.
 fn units(report: &Report, out: &mut String) {
     let Some(units) = &report.units else {
         return;
@@ -161,7 +162,7 @@ fn units(report: &Report, out: &mut String) {
     let _ = writeln!(out, "\n{line}");
 }
 
-/// What latencies of streams that come from other machines are worth.
+/// Writes how accurate the latencies of streams from other machines are.
 fn clock(report: &Report, out: &mut String) {
     let Some(site) = &report.site else {
         return;
@@ -179,14 +180,14 @@ fn clock(report: &Report, out: &mut String) {
     }
 }
 
-/// What latencies of packets from other machines are worth, which may be wrong by so many milliseconds, if anybody
-/// knows.
+/// Describes how accurate the latencies of packets from other machines are, given their error in milliseconds if it is
+/// known.
 pub(crate) fn by_two_clocks(error_ms: Option<f64>) -> String {
     let worth = match error_ms {
         Some(error_ms) => format!("may be wrong by {error_ms:.1} ms"),
-        None => "nobody knows how wrong they are".to_owned(),
+        None => "their error is unknown".to_owned(),
     };
-    format!("latencies of streams from other machines are by two clocks, and {worth}")
+    format!("latencies of streams from other machines are measured with two clocks, and {worth}")
 }
 
 fn streams(report: &Report, width: usize, out: &mut String) {
@@ -202,7 +203,7 @@ fn streams(report: &Report, width: usize, out: &mut String) {
             streams().map(|stream| of(stream).to_string()).collect(),
         )
     };
-    // As fast as possible, it says how long queues are and nothing else.
+    // Under `asap`, latency measures queue lengths and nothing else.
     let latency = |stream: &StreamReport| match report.clock.as_str() {
         "asap" => "-".to_owned(),
         _ => between(slowest(stream), 1),
@@ -229,7 +230,7 @@ fn streams(report: &Report, width: usize, out: &mut String) {
     }
 }
 
-/// A text at the end of a line, or where it has no room there, in one of its own.
+/// Places a text at the end of a line, or on a line of its own if there is no room.
 fn beside(text: &str, room: usize) -> String {
     if text.chars().count() + 2 <= room {
         format!("  {text}")
@@ -240,7 +241,7 @@ fn beside(text: &str, room: usize) -> String {
     }
 }
 
-/// What a stream has lost, by cause.
+/// Returns what a stream has lost, by cause.
 fn losses(stream: &StreamReport) -> String {
     let mut lost: Vec<String> = Vec::new();
     for sink in stream.sinks.values() {
@@ -254,7 +255,7 @@ fn losses(stream: &StreamReport) -> String {
     lost.join(", ")
 }
 
-/// Latency at the sink where it is longest.
+/// Returns the latency at the slowest sink.
 fn slowest(stream: &StreamReport) -> Quantiles {
     let sinks = stream.sinks.values().map(|sink| sink.latency_ms);
     let slowest = sinks.max_by(|a, b| a.p50.total_cmp(&b.p50));
@@ -286,7 +287,7 @@ fn nodes(report: &Report, width: usize, out: &mut String) {
     out.push('\n');
 }
 
-/// What actors counted themselves, a line for each node.
+/// Writes the actors' own counts, one line per node.
 fn counted(report: &Report, out: &mut String) {
     let nodes = report.nodes.iter();
     let mut has_counted = false;
@@ -343,7 +344,7 @@ mod tests {
         let told = failures(&report);
         assert_eq!(told.lines().count(), MOST_FAULTS + 1, "{told}");
         assert!(
-            told.ends_with("failed: 30 times for other reasons, which report.json holds\n"),
+            told.ends_with("failed: 30 times for other reasons, listed in report.json\n"),
             "{told}"
         );
     }
@@ -413,12 +414,12 @@ mod tests {
         };
         let known = told("live", Some(3.52));
         assert!(
-            known.contains("by two clocks, and may be wrong by 3.5 ms\n"),
+            known.contains("with two clocks, and may be wrong by 3.5 ms\n"),
             "{known}"
         );
         let unknown = told("live", None);
         assert!(
-            unknown.contains("by two clocks, and nobody knows how wrong they are\n"),
+            unknown.contains("with two clocks, and their error is unknown\n"),
             "{unknown}"
         );
         let none = told("asap", Some(3.52));

@@ -1,7 +1,7 @@
-//! `fermata sweep`: runs a graph many times and measures each run: over a grid of values, or with more and more
+//! `fermata sweep`: runs a graph many times and measures each run, over a grid of values or with a growing number of
 //! streams.
 //!
-//! `vary` reads the grid, `sustained` searches, `sub_run` runs and measures once, `page` shows.
+//! `vary` reads the grid, `sustained` searches, `sub_run` runs and measures once, `page` presents.
 
 mod page;
 mod sub_run;
@@ -26,7 +26,7 @@ use crate::run_folder::RunFolder;
 use page::{Point, Sweep};
 use sub_run::EndedEarly;
 
-/// What is swept are live graphs: there is nobody to hand over to.
+/// Only live graphs are swept: there is no program to hand over to.
 const PROGRAM: Program = Program {
     may_hand_over: false,
     ..LIVE
@@ -35,7 +35,7 @@ const PROGRAM: Program = Program {
 /// Runs a sweep.
 ///
 /// # Errors
-/// If what was typed is wrong, or a run fails.
+/// Fails if the arguments are wrong or a run fails.
 pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
     let registry = (PROGRAM.registry)();
     let out = arguments.out.clone();
@@ -54,7 +54,7 @@ pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
     }
 }
 
-/// The graph with the changes that hold for every run.
+/// Returns the graph with the changes that apply to every run.
 fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
     GraphArguments {
         graph: arguments.graph.clone(),
@@ -65,11 +65,11 @@ fn graph_arguments(arguments: &SweepArguments) -> GraphArguments {
     }
 }
 
-/// `--vary`.
+/// Runs a sweep over `--vary`.
 fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
     let mut varied = vary::varied(&arguments.vary)?;
     let grid = vary::grid(&varied);
-    // What was varied, as it may be shown: a value may be an address or a password.
+    // The varied values in displayable form: a value may be an address or a password.
     let mut shown = BTreeMap::new();
     let width = grid.len().to_string().len().max(2);
     let mut runs = Vec::new();
@@ -80,7 +80,7 @@ fn values(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow
         graph
             .set
             .extend(set.map(|(path, value)| format!("{path}={value}")));
-        // All of them before the first one runs: nobody wants to hear of the last value's error an hour later.
+        // Check all combinations before the first run, so that an error in the last value is not found an hour later.
         let Some(checked) = load::checked(&graph, &PROGRAM, registry, &folder) else {
             return Ok(REFUSED);
         };
@@ -140,29 +140,29 @@ fn in_short(measures: &Measures) -> String {
     )
 }
 
-/// `sustained.json`.
+/// The contents of `sustained.json`.
 #[derive(Serialize)]
 struct Sustained {
     limit_ms: f64,
     /// The largest number of streams that passed six times; null if not even the graph's own streams did.
     streams: Option<u32>,
-    /// Whether more was not tried.
+    /// Whether the search ended at `--most`.
     is_most: bool,
     trials: Vec<Trial>,
 }
 
-/// A run with so many streams.
+/// A run with a given number of streams.
 #[derive(Serialize)]
 struct Trial {
     streams: u32,
     passed: bool,
-    /// Why not.
+    /// Why it failed.
     reason: Option<String>,
     p99_ms: Option<f64>,
     folder: String,
 }
 
-/// `--streams`.
+/// Runs a sweep with `--streams`.
 fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyhow::Result<u8> {
     let own = graph_arguments(arguments);
     let Some(graph) = load::checked(&own, &PROGRAM, registry, out) else {
@@ -219,11 +219,11 @@ fn streams(arguments: &SweepArguments, registry: &Registry, out: &Path) -> anyho
     Ok(if found.is_some() { SUCCESS } else { FAILED })
 }
 
-/// How many streams the graph has, if they can be multiplied.
+/// Returns how many streams the graph has, if they can be multiplied.
 fn own_streams(graph: &Graph) -> anyhow::Result<u32> {
     if graph.run.clock == ClockMode::Asap {
         bail!(
-            "under the clock `asap` every stream takes the time that it needs; add `--set run.clock=live`"
+            "under the clock `asap` streams run as fast as possible, so none can be late; add `--set run.clock=live`"
         );
     }
     if graph.streams.is_empty() {
@@ -242,7 +242,7 @@ fn own_streams(graph: &Graph) -> anyhow::Result<u32> {
     u32::try_from(graph.streams.len()).context("too many streams")
 }
 
-/// The graph's own streams and copies of them in turn, up to a number.
+/// Returns copies of the graph's own streams, in turn, up to a total of `number`.
 fn copies(graph: &Graph, number: u32) -> Vec<String> {
     let own = graph.streams.len();
     let names: Vec<&str> = graph.streams.iter().map(|s| s.name.as_str()).collect();
@@ -284,20 +284,21 @@ fn name_of(folder: &Path) -> String {
     name.display().to_string()
 }
 
-/// A run that takes this much longer than its recordings has not kept up, as a share and in seconds.
+/// Allowance for the duration of a run over that of its recordings, as a factor and in seconds; beyond it, the run has
+/// not kept up.
 const BEHIND: (f64, f64) = (1.05, 0.5);
 
-/// Why a run was more than the machine sustains; none if it was not.
+/// Returns why a run exceeded what the machine sustains; none if it did not.
 ///
 /// # Errors
-/// If the run was too short to tell.
+/// Fails if the run was too short to tell.
 fn why_not(measures: &Measures, limit_ms: f64, speed: f64) -> anyhow::Result<Option<String>> {
     let drops = measures.drops.iter().flatten();
     let dropped: Vec<String> = drops.map(|(cause, n)| format!("{n} {cause}")).collect();
     if !dropped.is_empty() {
         return Ok(Some(dropped.join(", ")));
     }
-    // Where nothing may be dropped, a graph that is too slow holds up its sources, and no latency shows it.
+    // If nothing may be dropped, a graph that is too slow holds up its sources, and no latency shows it.
     let planned_s = measures.span_ms / 1e3 / speed;
     let took_s = measures.wall_s.unwrap_or(0.0);
     if took_s > planned_s * BEHIND.0 + BEHIND.1 {
@@ -307,7 +308,7 @@ fn why_not(measures: &Measures, limit_ms: f64, speed: f64) -> anyhow::Result<Opt
     }
     let Some(p99_ms) = measures.latency_ms.p99 else {
         bail!(
-            "{} frames in all are too few to tell the p99 of their latency, 662 are needed: give longer recordings",
+            "{} frames in all are too few to determine the p99 of their latency, 662 are needed: give longer recordings",
             measures.frames
         );
     };

@@ -1,4 +1,4 @@
-//! `fermata top`: what the live page shows, in a terminal of whatever size.
+//! `fermata top`: shows the live page's numbers in a terminal of any size.
 
 mod table;
 
@@ -17,32 +17,32 @@ use crate::columns::shortened;
 use crate::print::{complain, print};
 use crate::terminal;
 
-/// Time between two looks; numbers are made once a second.
+/// Time between two polls; the run updates its numbers once a second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Time in which the run must answer.
+/// Time within which the run must answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// A run that is over takes its page along. What refuses every connection for so long is over.
+/// Time after which refused connections mean that the run is over: its page ends with it.
 const OVER_AFTER: Duration = Duration::from_secs(5);
-/// Bytes of the largest answer; a run of a thousand streams gives one megabyte.
+/// Maximum size of an answer in bytes; a run of a thousand streams gives one megabyte.
 const MOST_BYTES: usize = 16 << 20;
-/// Letters that are shown of a refusal.
+/// Maximum number of characters shown of a refusal.
 const MOST_SAID: usize = 200;
-/// To the upper left corner, and nothing below it.
+/// Moves the cursor to the upper left corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// What `/snapshot` gives.
+/// The answer of `/snapshot`.
 #[derive(Deserialize)]
 struct Snapshot {
     numbers: Numbers,
 }
 
-/// Why a look showed nothing.
+/// Why a poll failed.
 enum Missed {
-    /// Nobody listens at the address: as when the run is over.
+    /// Nothing listens at the address, as when the run is over.
     Refused(anyhow::Error),
-    /// It may be different with the next one.
+    /// A failure that the next poll may not have.
     Lost(anyhow::Error),
-    /// Who answers is no run, or none that this user may see.
+    /// The server is not a run, or not one that this user may see.
     Denied(anyhow::Error),
 }
 
@@ -54,10 +54,10 @@ impl Missed {
     }
 }
 
-/// Shows a run once, or on a terminal until it is over: as the page does, it asks again after a look that failed.
+/// Shows a run once, or on a terminal until it is over; like the page, it polls again after a failure.
 ///
 /// # Errors
-/// What was typed is wrong, or the first look failed.
+/// Fails if the arguments are wrong or the first poll fails.
 pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     let trusts = arguments.ca_file.is_some() || arguments.fingerprint.is_some();
     let url = url(&arguments.address, trusts)?;
@@ -66,7 +66,7 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // It fails where somebody has done it already, which is as good.
+    // Fails if a provider is installed already, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy();
     let tls = trust(arguments, &url)?.map(Client::new).transpose()?;
@@ -87,7 +87,7 @@ pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     watch(first, look)
 }
 
-/// Shows what looks bring until the run is over.
+/// Shows the results of polls until the run is over.
 fn watch(first: Numbers, look: impl Fn() -> Result<Numbers, Missed>) -> anyhow::Result<u8> {
     let mut numbers = first;
     // Since when nothing is known, and why.
@@ -115,12 +115,12 @@ fn watch(first: Numbers, look: impl Fn() -> Result<Numbers, Missed>) -> anyhow::
         if let Missed::Refused(_) = &missed
             && since.elapsed() >= OVER_AFTER
         {
-            complain("the run is over: nobody answers at its address any more");
+            complain("the run is over: its address no longer answers");
             return Ok(SUCCESS);
         }
         if let Missed::Denied(error) = missed {
             complain(&format!(
-                "the run is over, and somebody else answers: {error:#}"
+                "the run is over, and something else answers at its address: {error:#}"
             ));
             return Ok(FAILED);
         }
@@ -128,7 +128,7 @@ fn watch(first: Numbers, look: impl Fn() -> Result<Numbers, Missed>) -> anyhow::
     }
 }
 
-/// Draws the numbers, with why they are old where they are.
+/// Draws the numbers, with the reason if they are stale.
 fn draw(numbers: &Numbers, silence: Option<(Duration, &str)>) -> io::Result<()> {
     let (columns, rows) = terminal::size(io::stdout());
     let mut lines = Vec::new();
@@ -144,7 +144,7 @@ fn draw(numbers: &Numbers, silence: Option<(Duration, &str)>) -> io::Result<()> 
     out.flush()
 }
 
-/// As many lines as there is room for, and how many are missing.
+/// Keeps as many lines as there is room for, and says how many are missing.
 fn fitting(mut lines: Vec<String>, rows: usize) -> Vec<String> {
     if lines.len() > rows {
         let missing = lines.len() - rows.saturating_sub(1);
@@ -154,13 +154,13 @@ fn fitting(mut lines: Vec<String>, rows: usize) -> Vec<String> {
     lines
 }
 
-/// `http://ADDRESS/snapshot`, of an address or of the page's own; `https` where somebody has to show a certificate.
+/// Returns `http://ADDRESS/snapshot` for an address or a page URL; `https` if a certificate is expected.
 fn url(address: &str, trusts: bool) -> anyhow::Result<String> {
     let page = address.split('#').next().unwrap_or(address);
     let page = page.trim_end_matches('/');
     match (page.contains("://"), trusts) {
         (true, true) if !page.starts_with("https://") => {
-            bail!("{page} shows no certificate: its address would begin with https://")
+            bail!("{page} has no certificate to check: use an address that begins with https://")
         }
         (true, _) => Ok(format!("{page}/snapshot")),
         (false, true) => Ok(format!("https://{page}/snapshot")),
@@ -168,7 +168,7 @@ fn url(address: &str, trusts: bool) -> anyhow::Result<String> {
     }
 }
 
-/// Whom to believe that it is the run, if that is asked over TLS.
+/// Returns whom to trust as the run, if it is asked over TLS.
 fn trust(arguments: &TopArguments, url: &str) -> anyhow::Result<Option<Trust>> {
     if let Some(path) = &arguments.ca_file {
         return Ok(Some(Trust::file(path).context("--ca-file")?));
@@ -181,11 +181,11 @@ fn trust(arguments: &TopArguments, url: &str) -> anyhow::Result<Option<Trust>> {
     Ok(is_encrypted.then(Trust::system).transpose()?)
 }
 
-/// What to do where the certificate is why there is no answer.
+/// Explains what to do if the certificate is why there is no answer.
 fn untrusted(missed: Missed, tls: Option<&Client>) -> Missed {
     match tls.and_then(Client::refused) {
         Some(refused) => Missed::Denied(missed.error().context(format!(
-            "the certificate that was shown is not trusted; its fingerprint is {refused}. If that is what the run has shown on its terminal, give it with --fingerprint"
+            "the server's certificate is not trusted; its fingerprint is {refused}. If the run has shown this fingerprint on its terminal, give it with --fingerprint"
         ))),
         None => missed,
     }
@@ -212,7 +212,7 @@ async fn look(
     let status = answer.status();
     let text = text_of(answer).await.map_err(Missed::Lost)?;
     if !status.is_success() {
-        // A whole page may be there: what a run says is a line.
+        // The answer may be a whole page: a run answers in one line.
         let said: String = text
             .trim()
             .chars()
@@ -227,12 +227,12 @@ async fn look(
         });
     }
     let snapshot: Snapshot = serde_json::from_str(&text)
-        .with_context(|| format!("{url} answers what no run of this version does"))
+        .with_context(|| format!("{url} does not answer like a run of this version"))
         .map_err(Missed::Denied)?;
     Ok(snapshot.numbers)
 }
 
-/// Whether nobody listens where a request was sent.
+/// Returns whether the connection was refused.
 fn is_refused(error: &reqwest::Error) -> bool {
     let mut causes = std::iter::successors(error.source(), |error| (*error).source());
     causes.any(|cause| {
@@ -241,7 +241,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
     })
 }
 
-/// An answer's text. Whoever answers need not be a run.
+/// Reads an answer's text, within a limit: the server need not be a run.
 async fn text_of(mut answer: reqwest::Response) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {

@@ -177,7 +177,7 @@ fn the_detector_that_was_pulled_is_taken_and_the_cascade_hides_nothing_unasked()
         let (code, _, errors) = analyse("haar", &["--no-copies"]);
         assert_eq!(code, 0, "{errors}");
         assert!(
-            errors.contains("note: faces are looked for with the Haar"),
+            errors.contains("note: faces are detected with the Haar"),
             "{errors}"
         );
         let (code, _, errors) = analyse("hidden", &["--blur", "solid"]);

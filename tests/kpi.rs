@@ -269,7 +269,7 @@ fn wrong_input_gives_one_clear_error() {
     ] {
         refused(
             run_of(&[("faces.csv", &rows), ("report.json", report)]).path(),
-            &["report.json is no report"],
+            &["report.json is not a report"],
         );
     }
 }

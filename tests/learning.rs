@@ -190,7 +190,7 @@ fn a_manifest_is_made_and_passes_until_something_is_wrong() {
 
     let (code, text, _) = run(&["manifest", "validate", &made]);
     assert!(
-        code == 0 && text.starts_with("2 rows, 2 images looked at"),
+        code == 0 && text.starts_with("2 rows, 2 images checked"),
         "{text}"
     );
     std::fs::remove_file(folder.path().join("test3.png")).unwrap();

@@ -319,7 +319,7 @@ fn ask(address: &str, lines: &str) -> String {
     answer
 }
 
-const WARNING: &str = "warning: the page goes over the network unencrypted";
+const WARNING: &str = "goes over the network unencrypted";
 
 #[test]
 fn a_fresh_token_is_shown_on_the_terminal_alone() {

@@ -235,7 +235,7 @@ fn a_part_of_a_site_says_by_whose_clocks_its_latencies_are() {
     let mut gate = site::start(run.folder.path(), &gate);
     browser.go(&run.url);
     browser.wait_for(
-        "/^latencies of streams from other machines are by two clocks, and may be wrong by \\d+\\.\\d ms/
+        "/^latencies of streams from other machines are measured with two clocks, and may be wrong by \\d+\\.\\d ms/
             .test(document.getElementById('clocks').textContent)",
     );
     browser.wait_for("!document.getElementById('clocks').hidden");

@@ -148,7 +148,7 @@ fn what_the_commands_leave_behind_is_inspected() {
         &["is none of an evaluation"],
     );
     std::fs::write(path("other.json"), "{").unwrap();
-    refused(&["inspect", &path("other.json")], &["is no JSON file"]);
+    refused(&["inspect", &path("other.json")], &["is not a JSON file"]);
     std::fs::create_dir(path("empty")).unwrap();
     refused(
         &["inspect", &path("empty")],
@@ -329,7 +329,7 @@ fn an_archive_is_unpacked_as_pictures_and_a_table() {
     let text = succeeded(run(&asked));
     assert!(text.contains("2 pictures of 3 x 2 pixels"), "{text}");
     assert!(
-        text.contains("left out, because they have not as many rows: scale"),
+        text.contains("left out, because they do not have a row for each picture: scale"),
         "{text}"
     );
     assert_eq!(
@@ -436,7 +436,7 @@ fn wrong_labels_are_put_into_training_rows_alone() {
         (&["--share", "0.1", "--between", "fear"], "LABEL:LABEL"),
         (
             &["--share", "0.1", "--between", "fear:fear"],
-            "does not become itself",
+            "cannot become itself",
         ),
         (&["--share", "0.1", "--between", "fear:joy"], "joy"),
         (
@@ -448,7 +448,7 @@ fn wrong_labels_are_put_into_training_rows_alone() {
                 "--between",
                 "surprise:fear",
             ],
-            "fear stands in two pairs",
+            "fear is in two pairs",
         ),
     ] {
         let out = path("wrong");

@@ -403,7 +403,7 @@ fn doctor_names_who_takes_any_certificate() {
         std::fs::write(&file, graph).unwrap();
         let said = all_of(&run(&["doctor", &file.display().to_string()]));
         assert_eq!(
-            said.matches("takes any certificate").count(),
+            said.matches("accepts any certificate").count(),
             told,
             "{said}"
         );

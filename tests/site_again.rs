@@ -82,7 +82,7 @@ fn what_latencies_from_other_machines_are_worth_is_told_wherever_they_are_shown(
     });
     let top = || succeeded(run_in(folder, &["top", &address]));
     assert!(
-        top().contains("by two clocks, and may be wrong by"),
+        top().contains("with two clocks, and may be wrong by"),
         "{}",
         top()
     );
@@ -94,7 +94,7 @@ fn what_latencies_from_other_machines_are_worth_is_told_wherever_they_are_shown(
     assert!(error_ms >= error_s * 1e3 - 1e-6, "{error_ms} {error_s}");
     let said = succeeded(run_in(folder, &["kpi", "server"]));
     assert!(
-        said.contains("by two clocks, and may be wrong by"),
+        said.contains("with two clocks, and may be wrong by"),
         "{said}"
     );
 }

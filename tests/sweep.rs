@@ -211,7 +211,7 @@ fn wrong_sweeps_are_refused_before_anything_runs() {
         (&["--streams", "--most", "0"], "--most"),
         (
             &["--streams", "--limit", "0ms"],
-            "no latency stays below it",
+            "the limit must be greater than zero",
         ),
         (
             &["--streams", "--stream", "b=2", "--most", "1"],

@@ -118,5 +118,5 @@ fn top_ends_well_with_the_run_and_badly_where_another_answers() {
     let (shown, code) = end_of(top_on_a_terminal(&address));
     server.join().unwrap();
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("somebody else answers"), "{shown}");
+    assert!(shown.contains("something else answers"), "{shown}");
 }

@@ -356,7 +356,7 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
         data.write(file, &good);
     }
     let missing = ["resume".to_owned(), none];
-    refuse(&missing, &["is not a run that can be taken up again"]);
+    refuse(&missing, &["is not a run that can be resumed"]);
 
     // An image that is gone ends the training, and what was trained is kept.
     fs::remove_file(data.path("3.png")).unwrap();

@@ -1,4 +1,4 @@
-//! What softlabels depend on, of the models that are asked and how: the same for one machine and for many.
+//! The alignment of softlabels: the models and settings they depend on, whether one machine computes them or many.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use fermata_vision::Expression;
 use crate::loaded_model::LoadedModel;
 use crate::payload::{Asked, AskedViews};
 
-/// Who is asked: the models of one teacher, the first one and those of other folds.
+/// Describes what computes a teacher's logits: its models, the first one followed by those of other folds.
 pub fn asked(models: &[LoadedModel], views: AskedViews) -> Asked {
     Asked {
         models: models.iter().map(|model| model.card().clone()).collect(),
@@ -19,11 +19,11 @@ pub fn asked(models: &[LoadedModel], views: AskedViews) -> Asked {
     }
 }
 
-/// What softlabels depend on. `weights` has all teachers; `asked` is in the order of their names; without a temperature
-/// of its own a teacher has its card's.
+/// Returns the alignment of an ensemble. `weights` holds all teachers; `asked` is in the order of their names; a
+/// teacher without an entry in `temperatures` uses its card's temperature.
 ///
 /// # Errors
-/// Teachers were asked about different views, or a teacher has no one temperature.
+/// Fails if teachers computed different views, or a teacher has no single temperature.
 pub fn align(
     weights: &BTreeMap<String, f64>,
     temperatures: &BTreeMap<String, f64>,
@@ -35,7 +35,7 @@ pub fn align(
     for ((name, &weight), asked) in weights.iter().zip(asked) {
         if asked.views != first.views {
             return Err(format!(
-                "the teacher {name} was asked about other views than the first: views, seed and augmentation must be the same for all"
+                "the teacher {name} computes other views than the first: views, seed and augmentation must be the same for all"
             )
             .into());
         }

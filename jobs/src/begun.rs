@@ -1,4 +1,4 @@
-//! Jobs that a graph finds in its run's folder: whoever runs it there takes them up again, and never begins them anew.
+//! Detects the unfinished job of a graph in its run folder, so that a run there resumes it instead of starting anew.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::ledger::Ledger;
 use crate::manifest_units::{ManifestUnits, ManifestUnitsSettings};
 use crate::train_model::TrainModel;
 
-/// Whether a graph's job, a training or units with a ledger, has been begun in a folder. That it is the same job is for
-/// the graph's actors to see.
+/// Returns whether a graph's job (a training, or units with a ledger) has been started in a folder. The graph's actors
+/// check that it is the same job.
 ///
 /// # Errors
-/// Nothing of it is left to do, or what is there cannot be read.
+/// Fails if nothing of the job is left to do, or its files cannot be read.
 pub fn is_in(folder: &Path, graph: &Graph) -> Result<bool, ActorError> {
     Ok(has_training(folder, graph)? || has_units(folder, graph)?)
 }

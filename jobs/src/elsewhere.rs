@@ -1,63 +1,63 @@
-//! Units that are done on other machines: what a program lends to the two actors that know of it. Owns the contract;
-//! who carries units and results between machines is the program's.
+//! Units computed on other machines: the services that a program lends to `given_units` and `returned_rows`. Owns the
+//! contract; the program transports units and results between machines.
 
 use std::time::Duration;
 
 use fermata_engine::ActorError;
 
-/// What there is to be done here.
+/// The answer to a request for a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     /// A unit.
     Unit {
         /// Its number.
         unit: usize,
-        /// How often it has been begun anywhere, this time included.
+        /// How often it has been started anywhere, including this time.
         attempt: u32,
     },
-    /// Nothing now.
+    /// Nothing at the moment.
     NotYet,
-    /// Nothing any more.
+    /// Nothing ever again.
     NoMore,
 }
 
-/// Gives units that somebody else hands out, and takes what came of them.
+/// A source of units handed out by another machine; takes back their results.
 pub trait Gives: Send + Sync {
-    /// The next unit, if there is one.
+    /// Returns the next unit, if there is one.
     ///
     /// # Errors
-    /// There can be none any more, for a reason that ends the run.
+    /// Fails if there can be no more units, for a reason that ends the run.
     fn next(&self) -> Result<Given, ActorError>;
-    /// A unit was computed: its file's bytes, and its rows.
+    /// Reports that a unit was computed, with its file's contents and its number of rows.
     fn computed(&self, unit: usize, bytes: Vec<u8>, rows: usize);
-    /// A call failed or panicked over a unit.
+    /// Reports that a call failed or panicked on a unit.
     fn failed(&self, unit: usize, reason: &str);
-    /// A unit was not computed, for reasons that have nothing to do with it.
+    /// Returns a unit that was not computed, for reasons unrelated to it.
     fn give_back(&self, unit: usize);
 }
 
-/// A unit's result from elsewhere.
+/// A unit's result from another machine.
 pub struct Returned {
-    /// Who computed it.
+    /// The worker that computed it.
     pub worker: String,
-    /// Its file's bytes.
+    /// The contents of its file.
     pub bytes: Vec<u8>,
 }
 
-/// Hands units out to others, and brings what comes of them.
+/// Hands units out to other machines, and collects their results.
 pub trait HandsOut: Send + Sync {
     /// Hands a unit out.
     fn hand_out(&self, unit: usize);
-    /// What came of it; waits for that at most so long.
+    /// Returns the result of a unit, waiting for at most `most`.
     ///
     /// # Errors
-    /// Nothing will come of it: why.
+    /// Fails with the reason if there will be no result.
     fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError>;
-    /// The result has been used: it has so many rows.
+    /// Confirms that the result has been used, with its number of rows.
     fn taken(&self, unit: usize, rows: usize);
-    /// The result is not what it should be: it is handed out again.
+    /// Rejects an invalid result: the unit is handed out again.
     fn reject(&self, unit: usize, reason: &str);
-    /// Nobody waits for it any more.
+    /// Withdraws a unit: its result is no longer needed.
     fn withdraw(&self, unit: usize);
 }
 

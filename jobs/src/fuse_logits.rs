@@ -1,4 +1,4 @@
-//! `fuse_logits`: a row's ensemble logits Σ w_k z_k / T_k of what its teachers say.
+//! `fuse_logits`: computes a row's ensemble logits Σ w_k z_k / T_k from its teachers' logits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::aligned::align;
 use crate::payload::{Asked, Failure, Fused, ManifestRow, Scored};
 
-/// Fuses the logits of several teachers, Σ w_k z_k / T_k, and keeps theirs. It has an input for each teacher; the
-/// teachers' order is that of their names.
+/// Fuses the logits of several teachers, Σ w_k z_k / T_k, and keeps theirs too. It has one input per teacher; the
+/// teachers are ordered by name.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FuseLogitsSettings {
@@ -28,7 +28,7 @@ pub struct FuseLogitsSettings {
 /// See `FuseLogitsSettings`.
 pub struct FuseLogits {
     settings: FuseLogitsSettings,
-    /// Of the teachers that were asked last, by address.
+    /// The alignment of the last teachers, which are compared by address.
     alignment: Option<(Vec<Arc<Asked>>, Arc<Alignment>)>,
 }
 
@@ -131,8 +131,9 @@ impl Actor for FuseLogits {
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let ports = 0..self.settings.weights.len();
         let scored: Option<Vec<Arc<Scored>>> = ports.map(|port| input.take_port(port)).collect();
-        let scored = scored
-            .ok_or("a teacher has said nothing of the row; a join of teachers requires all")?;
+        let scored = scored.ok_or(
+            "the logits of a teacher are missing for the row; a join of teachers requires all",
+        )?;
         let row: ManifestRow = scored[0].row.clone();
         let alignment = self.alignment(&scored)?;
         let fused = Fused {

@@ -1,5 +1,5 @@
-//! `given_units`: the units of a job that another machine hands out, as streams. Owns that a unit's result is brought
-//! back once the committing sink has made it durable here.
+//! `given_units`: the units of a job that another machine hands out, as streams. Makes sure that a unit's result is
+//! returned only once the committing sink has made it durable here.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,19 +19,19 @@ use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
 use crate::unit_file::unit_path;
 
-/// Takes units of a job that is handed out elsewhere, each a stream of its own, and brings their results back: what
+/// Takes units of a job that another machine hands out, each as its own stream, and returns their results: what
 /// `fermata work` runs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenUnitsSettings {
     /// The manifest (CSV).
     pub manifest: PathBuf,
-    /// Rows of a unit.
+    /// Number of rows per unit.
     pub unit: usize,
-    /// Only rows of this split: train, validation or test. Default: all rows.
+    /// Restrict to the rows of this split: train, validation or test. Default: all rows.
     #[serde(default)]
     pub split: Option<String>,
-    /// Folder of `write_softlabels`, which has the ledger and the units.
+    /// Folder of `write_softlabels`, which holds the ledger and the units.
     pub dir: PathBuf,
 }
 
@@ -44,7 +44,7 @@ pub struct GivenUnits {
     split: Option<Split>,
     units: Vec<Range<usize>>,
     ledger: Ledger,
-    /// The unit of each stream that is there.
+    /// The unit of each open stream.
     running: HashMap<String, usize>,
     may_have_more: bool,
 }
@@ -69,7 +69,8 @@ impl StreamProvider for GivenUnits {
 
     fn create(settings: GivenUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
         let giver = setup.service();
-        let giver = giver.ok_or("nobody gives units here: `fermata work` runs such graphs")?;
+        let giver =
+            giver.ok_or("no service gives units here: run such graphs with `fermata work`")?;
         let manifests: Option<Arc<Manifests>> = setup.service();
         let manifest = manifests.unwrap_or_default().get(&settings.manifest)?;
         let split = settings.split.as_deref().map(str::parse).transpose()?;
@@ -128,7 +129,7 @@ impl StreamProvider for GivenUnits {
             let bytes = fs::read(&path)
                 .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             self.giver.0.computed(number, bytes, commit.rows);
-            // Whoever hands out has it, or has it computed again.
+            // The machine that hands out the job has the result by now, or has the unit computed again.
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!("cannot remove {}: {error}", path.display());
             }

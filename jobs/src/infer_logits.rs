@@ -1,5 +1,5 @@
-//! `infer_logits`: a teacher's logits of each row, in all views of its picture that come. Owns which model of a teacher
-//! is asked about a row; what the views are, and what a picture becomes, is `load_views`'.
+//! `infer_logits`: computes a teacher's logits for each row, in all given views of its picture. Owns which of a
+//! teacher's models is used for a row; `load_views` owns the views and how a picture becomes an input.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::loaded_model::LoadedModel;
 use crate::payload::{Asked, AskedViews, ManifestRow, Scored, Viewed};
 use crate::preparation::Preparation;
 
-/// Asks a model about each row, in all views of its picture that `load_views` has made for its card. Rows whose image
-/// could not be read go on as they are.
+/// Computes a model's logits for each row, in all views of its picture that `load_views` has made for the model's card.
+/// Rows whose image could not be read are passed on as they are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InferLogitsSettings {
     /// Folder of the model: card.yaml and weights, for ONNX Runtime or libtorch.
     pub model: PathBuf,
-    /// Further models of the same teacher, each trained without another fold. A row that some of the models have learnt
-    /// from is asked of the others, and if there are several of these, the answer is their mean; a row that all have
-    /// learnt from is an error. Default: none.
+    /// Further models of the same teacher, each trained without another fold. A row on which some of the models were
+    /// trained is given to the others, whose logits are averaged; a row on which all were trained is an error. Default:
+    /// none.
     #[serde(default)]
     pub folds: Vec<PathBuf>,
     /// Accepts rows that the model has learnt from, as an evaluation of its training rows does. Otherwise they are
@@ -36,13 +36,13 @@ pub struct InferLogitsSettings {
     /// `cpu` or `cuda:N`. Default: cpu.
     #[serde(default = "cpu")]
     pub device: String,
-    /// Scale of an ArcFace head whose file does not say it. Default: 30.
+    /// Scale of an ArcFace head, if its file does not contain it. Default: 30.
     #[serde(default)]
     pub scale: Option<f64>,
     /// Threads that compute the model. Default: 1.
     #[serde(default = "one")]
     pub threads: u32,
-    /// Most pictures that are computed at once; a batch of more is computed in parts. Default: 64.
+    /// Maximum number of pictures computed at once; larger batches are computed in parts. Default: 64.
     #[serde(default = "sixty_four")]
     pub at_once: u32,
 }
@@ -65,22 +65,22 @@ pub struct InferLogits {
     preparation: Preparation,
     models: Vec<LoadedModel>,
     learnt: Vec<Option<Learnt>>,
-    /// About the views that came last.
+    /// For the views that came last.
     asked: Option<Arc<Asked>>,
 }
 
-/// A row that models are asked about, if it has inputs.
+/// A row whose logits are to be computed, if it has inputs.
 struct Question {
     input: Input,
     viewed: Arc<Viewed>,
     asked: Arc<Asked>,
-    /// Numbers of the models.
+    /// Indices of the models.
     models: Vec<usize>,
     seen: Option<bool>,
 }
 
 impl InferLogits {
-    /// The models that are asked about a row, and whether they have learnt from it.
+    /// Returns the models to use for a row, and whether they were trained on it.
     fn choose(&self, row: &ManifestRow) -> Result<(Vec<usize>, Option<bool>), ActorError> {
         let manifest = &row.manifest().sha256;
         let learnt = self.learnt.iter();
@@ -103,7 +103,7 @@ impl InferLogits {
         };
         if let Some((folder, _)) = folders().zip(&saw).find(|(_, saw)| saw.is_none()) {
             return Err(format!(
-                "the model {} is one of several of a teacher, but its provenance does not say that it was trained on this manifest (sha256 {manifest}): nobody can tell which rows it has seen",
+                "the model {} is one of several of a teacher, but its provenance does not say that it was trained on this manifest (sha256 {manifest}): it is unknown which rows it has seen",
                 folder.display()
             )
             .into());
@@ -113,14 +113,14 @@ impl InferLogits {
             .collect();
         if unseen.is_empty() {
             return Err(format!(
-                "{row:?}: all models of the teacher have learnt from it; each must be trained without another fold"
+                "{row:?}: all models of the teacher were trained on it; each must be trained without another fold"
             )
             .into());
         }
         Ok((unseen, Some(false)))
     }
 
-    /// Who is asked about these views.
+    /// Describes what computes the logits of these views.
     fn asked(&mut self, views: AskedViews) -> Arc<Asked> {
         match &self.asked {
             Some(asked) if asked.views == views => Arc::clone(asked),
@@ -143,7 +143,7 @@ impl InferLogits {
         })
     }
 
-    /// The inputs of a row that are made for these models; none if its image could not be read.
+    /// Returns the inputs of a row that were made for these models; none if its image could not be read.
     fn inputs<'a>(&self, viewed: &'a Viewed) -> Result<Option<&'a [f32]>, ActorError> {
         let Ok(inputs) = &viewed.inputs else {
             return Ok(None);
@@ -161,7 +161,7 @@ impl InferLogits {
         }
     }
 
-    /// What the models say of rows, or the means of what they say: [V, 7] of each row; zeros of a row without inputs.
+    /// Returns the logits of rows, averaged over the models of each: [V, 7] per row; zeros for a row without inputs.
     fn ask(&mut self, questions: &[Question]) -> Result<Vec<Vec<f32>>, ActorError> {
         let mut sums: Vec<Vec<f64>> = questions
             .iter()

@@ -1,5 +1,5 @@
-//! `join_targets`: gives each row of a training what it is taught besides its label: the teachers' logits of its view,
-//! the annotators' votes. Both are joined by the hash of the image, never by position.
+//! `join_targets`: adds to each row of a training its targets besides the label: the teachers' logits of its view, the
+//! annotators' votes. Both are joined by the hash of the image, never by position.
 
 use std::path::PathBuf;
 
@@ -12,11 +12,11 @@ use serde::Deserialize;
 
 use crate::payload::{Prepared, PreparedRow, Purpose};
 
-/// Joins the softlabels and votes that a training learns from to its rows.
+/// Adds the softlabels and votes that a training learns from to its rows.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinTargetsSettings {
-    /// Folder of the training, which `fermata train` makes; it names the softlabels and votes.
+    /// Folder of the training, as created by `fermata train`; its settings name the softlabels and votes.
     pub training: PathBuf,
 }
 

@@ -1,17 +1,17 @@
-//! What has become of a job's units: an append-only file of JSON lines. Owns its lines, and that a line that a killed
-//! process left half is no line.
+//! The state of a job's units: an append-only file of JSON lines. Owns its lines, and ignores a line that a killed
+//! process left incomplete.
 //!
 //! | line | written | by |
 //! | --- | --- | --- |
-//! | `job` | first; what the units are of | the provider of units |
-//! | `claim` | when a unit is begun | the provider of units |
+//! | `job` | first; the subject of the job | the provider of units |
+//! | `claim` | when a unit is started | the provider of units |
 //! | `commit` | when its result is durable | the job's committing sink |
-//! | `reopen` | when a job is taken up again, for a unit some of whose rows could not be read | the provider of units |
-//! | `done` | when what is made of all units is durable, and it lacks no row | the job's committing sink |
+//! | `reopen` | when a job is resumed, for a unit with rows that could not be read | the provider of units |
+//! | `done` | when the output of all units is durable and lacks no row | the job's committing sink |
 //!
-//! A unit with a `commit`, and no `reopen` behind it, is done; one that has only claims is to be done again. Provider
-//! and sink append to the same file; each line is one write. There is one job at a time in a folder: whoever begins one
-//! holds its lock.
+//! A unit with a `commit` and no later `reopen` is done; one with only claims is to be repeated. Provider and sink
+//! append to the same file; each line is one write. A folder holds one job at a time, whose process holds the folder's
+//! lock.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,25 +21,25 @@ use std::path::{Path, PathBuf};
 use fermata_learn::manifest::Split;
 use serde::{Deserialize, Serialize};
 
-/// Its name in a job's folder, if nobody says otherwise.
+/// The default file name in a job's folder.
 pub const FILE: &str = "ledger.jsonl";
 
-/// What a job is about. A job that is taken up again must be the same.
+/// The subject of a job. A resumed job must have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// Hash of the manifest.
     pub manifest_sha256: String,
-    /// The manifest's rows; none: all.
+    /// The split whose rows are used; none: all rows.
     pub split: Option<Split>,
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Rows of a unit; the last one may have fewer.
+    /// Number of rows per unit; the last one may have fewer.
     pub unit: usize,
 }
 
 impl Job {
-    /// Number of units.
+    /// Returns the number of units.
     pub fn units(&self) -> usize {
         self.rows.div_ceil(self.unit.max(1))
     }
@@ -51,66 +51,66 @@ impl Job {
 pub struct Commit {
     /// Number of the unit.
     pub unit: usize,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: usize,
-    /// Rows of them that could not be read.
+    /// Number of its rows that could not be read.
     pub failed: usize,
-    /// Of the file that holds the result.
+    /// Hash of the file that holds the result.
     pub sha256: String,
 }
 
-/// A line.
+/// A line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Line {
     /// See [`Job`].
     Job(Job),
-    /// A unit is begun.
+    /// A unit is started.
     Claim {
         /// Its number.
         unit: usize,
-        /// From 1, over all runs of the job.
+        /// From 1, counted over all runs of the job.
         attempt: u32,
     },
     /// See [`Commit`].
     Commit(Commit),
-    /// A unit with a result is to be done again: what could not be read may be there now.
+    /// A unit with a result is to be repeated: rows that could not be read may be readable now.
     Reopen {
         /// Its number.
         unit: usize,
     },
-    /// All is made.
+    /// The job's output is complete.
     Done,
 }
 
-/// What the lines come to.
+/// The state that results from the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// What the job is about, once that is written.
+    /// The subject of the job, once written.
     pub job: Option<Job>,
-    /// How often each unit was begun.
+    /// How often each unit was started.
     pub claims: BTreeMap<usize, u32>,
     /// Results by unit.
     pub commits: BTreeMap<usize, Commit>,
-    /// Nothing is left to do.
+    /// Whether nothing is left to do.
     pub is_done: bool,
 }
 
 /// Why a ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The system does not let it.
+    /// The system reported an error.
     #[error("cannot {doing} the ledger {}: {reason}", path.display())]
     File {
-        /// What was to be done.
+        /// The failed action.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: io::Error,
     },
-    /// A line in the middle that is none: only a last line can be left half.
-    #[error("{}, line {line}: {reason}; somebody has changed the ledger: begin a new job in another folder", path.display())]
+    /// An invalid line before the last one: only the last line can be left incomplete.
+    #[error("{}, line {line}: {reason}; the ledger is damaged or was changed: start a new job in another folder", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -121,18 +121,18 @@ pub enum LedgerError {
     },
 }
 
-/// A ledger, open to be appended to.
+/// A ledger, open for appending.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     file: File,
-    /// Bytes and lines that have been read.
+    /// Number of bytes and lines read so far.
     read: (u64, usize),
     state: State,
 }
 
 impl Ledger {
-    /// Opens a ledger, or begins one. A half last line is cut off: nobody else may have it open yet.
+    /// Opens or creates a ledger, and cuts off an incomplete last line: nobody else may have it open yet.
     ///
     /// # Errors
     /// See [`LedgerError`].
@@ -148,7 +148,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Opens a ledger that is there beside whoever has begun it.
+    /// Opens an existing ledger alongside the process that started it.
     ///
     /// # Errors
     /// See [`LedgerError`].
@@ -165,7 +165,7 @@ impl Ledger {
             reason,
         };
         let file = options.open(path).map_err(failed)?;
-        // A device need not end.
+        // Reading a device might never end.
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(io::Error::other("it is not a regular file")));
         }
@@ -177,12 +177,12 @@ impl Ledger {
         })
     }
 
-    /// What its lines come to, as of when it was last read.
+    /// Returns the state as of the last read.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Reads what has been appended meanwhile.
+    /// Reads the lines appended since the last read.
     ///
     /// # Errors
     /// See [`LedgerError`].
@@ -200,7 +200,7 @@ impl Ledger {
                     self.read.0 += line.len() as u64;
                     self.read.1 += 1;
                 }
-                // Half a line, of a process that was killed.
+                // An incomplete line of a killed process.
                 _ if is_last => break,
                 Ok(_) => unreachable!("only the last line has no end"),
                 Err(error) => {
@@ -263,20 +263,20 @@ impl State {
         }
     }
 
-    /// Units that have a result, but not of all their rows.
+    /// Returns the units whose result lacks some rows.
     pub fn units_with_failed_rows(&self) -> Vec<usize> {
         let commits = self.commits.values();
         let failed = commits.filter(|commit| commit.failed > 0);
         failed.map(|commit| commit.unit).collect()
     }
 
-    /// Units that have no result, in order.
+    /// Returns the units without a result, in order.
     pub fn open_units(&self) -> impl Iterator<Item = usize> {
         let units = self.job.as_ref().map_or(0, Job::units);
         (0..units).filter(|unit| !self.commits.contains_key(unit))
     }
 
-    /// Rows that could not be read, of all units that have a result.
+    /// Returns the number of unreadable rows over all units with a result.
     pub fn failed_rows(&self) -> usize {
         self.commits.values().map(|commit| commit.failed).sum()
     }

@@ -1,27 +1,27 @@
-//! The actors of offline jobs, one file each: what streams over a manifest's rows runs as a graph on the engine, with
-//! the same queues, restarts, books and report as a camera.
+//! The actors of offline jobs, one file each: a job over a manifest's rows runs as a graph on the engine, with the same
+//! queues, restarts, books and report as a camera.
 //!
 //! | actor | |
 //! | --- | --- |
-//! | [`manifest_units`] | the units of a job, as streams; goes on with those that are not done |
-//! | [`given_units`], [`returned_rows`] | the units of a job that several machines share: at a worker, at whoever hands them out |
+//! | [`manifest_units`] | the units of a job, as streams; resumes with those that are not done |
+//! | [`given_units`], [`returned_rows`] | the units of a job over several machines: on a worker, and on the coordinator |
 //! | [`manifest_rows`] | the rows of a unit |
 //! | [`load_images`] | decodes each row's image once, checked against its hash |
-//! | [`training_rows`] | the rows of a training: its steps, its epochs' ends and what is validated behind them |
+//! | [`training_rows`] | the rows of a training: its steps, the ends of its epochs and their validation rows |
 //! | [`prepare_inputs`] | a training's rows as inputs: the view of the epoch, preprocessed |
-//! | [`join_targets`] | what a training's rows are taught besides labels: softlabels, votes |
+//! | [`join_targets`] | a training's targets besides labels: softlabels, votes |
 //! | [`train_model`] | trains, validates, and writes the model at the end |
-//! | [`load_views`] | the inputs of all views of each row, made once for all models of alike cards |
+//! | [`load_views`] | the inputs of all views of each row, made once for all models with equivalent cards |
 //! | [`infer_logits`] | a teacher's logits of each row, in several views |
-//! | [`fuse_logits`] | the ensemble's |
+//! | [`fuse_logits`] | the ensemble's logits |
 //! | [`write_softlabels`] | commits units, and assembles the softlabels at the end |
 //! | [`write_predictions`] | logits and labels for an evaluation |
 //!
-//! A unit of work ([`mod@unit`]) is a stream: some rows of a manifest. What travels is in [`payload`]. A row that
-//! cannot be read travels on as a row with its failure, so that no row is lost without a word.
+//! A unit of work ([`mod@unit`]) is a stream: some rows of a manifest. The packets' payloads are in [`payload`]. A row
+//! that cannot be read is passed on with its failure, so that no row is lost silently.
 //!
-//! It does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess (`fermata-vision`
-//! does).
+//! This crate does not compute losses, metrics or weights (`fermata-learn` does) and does not preprocess
+//! (`fermata-vision` does).
 
 pub mod aligned;
 pub mod begun;
@@ -59,7 +59,7 @@ use fermata_engine::{Registry, Services};
 
 use crate::manifests::Manifests;
 
-/// Adds every actor of this crate: the only list of names and what stands behind them.
+/// Registers every actor of this crate: the only list of names and their types.
 pub fn register(registry: &mut Registry) {
     registry.register::<fuse_logits::FuseLogits>();
     registry.register::<infer_logits::InferLogits>();
@@ -77,7 +77,7 @@ pub fn register(registry: &mut Registry) {
     registry.register::<write_softlabels::WriteSoftlabels>();
 }
 
-/// What the actors of this crate need of their program.
+/// Returns the services that the actors of this crate need.
 pub fn services() -> Services {
     Services::new().with(Arc::new(Manifests::default()))
 }

@@ -1,5 +1,5 @@
-//! `load_images`: reads the image of each row once, however many models are asked about it. Owns what makes an image
-//! unreadable; how a picture becomes an input is the model's card's.
+//! `load_images`: reads the image of each row once, however many models use it. Owns what makes an image unreadable;
+//! the model's card decides how a picture becomes an input.
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::manifest::Row;
@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::payload::{Failure, Loaded, LoadedRow, ManifestRow, Wanted};
 
-/// Reads and decodes the image of each row, and looks whether it is the one that the manifest was made from. A row
-/// whose image cannot be read goes on with the reason.
+/// Reads and decodes the image of each row, and checks that it is the one from which the manifest was made. A row whose
+/// image cannot be read is passed on with the reason.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadImagesSettings {}
@@ -22,7 +22,7 @@ pub struct LoadImages {
     pool: FramePool,
 }
 
-/// What is wrong with an image.
+/// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
     #[error(transparent)]
@@ -33,7 +33,7 @@ enum Problem {
     Size(usize, usize, u32, u32),
 }
 
-/// The picture of a row, if its image is the one that the manifest was made from.
+/// Reads the picture of a row, and checks that it is the one from which the manifest was made.
 pub(crate) fn read_picture(row: &ManifestRow, pool: &FramePool) -> Result<Frame, Failure> {
     read(row, pool).map_err(|problem| Failure::new(&problem))
 }

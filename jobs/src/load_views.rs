@@ -1,6 +1,6 @@
-//! `load_views`: reads the image of each row once and makes the inputs of all its views, however many models are asked
-//! about it. Owns which models share inputs; what makes an image unreadable is `load_images`', how a picture becomes an
-//! input is the models' cards'.
+//! `load_views`: reads the image of each row once and makes the inputs of all its views, however many models use them.
+//! Owns which models share inputs; `load_images` owns what makes an image unreadable, the models' cards how a picture
+//! becomes an input.
 
 use std::path::PathBuf;
 
@@ -15,21 +15,21 @@ use crate::load_images::read_picture;
 use crate::payload::{AskedViews, Viewed, Wanted, WantedRow};
 use crate::views::Views;
 
-/// Reads and decodes the image of each row, and makes the inputs of V views of it for models that are asked about it:
-/// view 0 is the picture as it is, the others are varied. Models whose cards prepare pictures alike share inputs. A row
-/// whose image cannot be read goes on with the reason.
+/// Reads and decodes the image of each row, and makes the inputs of V views of it for the given models: view 0 is the
+/// unchanged picture, the others are augmented. Models whose cards prepare pictures alike share inputs. A row whose
+/// image cannot be read is passed on with the reason.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoadViewsSettings {
-    /// Folders of the models, whose cards say what becomes of a picture.
+    /// Folders of the models, whose cards define how pictures are prepared.
     pub models: Vec<PathBuf>,
-    /// Views of each picture. Default: 1.
+    /// Number of views per picture. Default: 1.
     #[serde(default = "one")]
     pub views: u32,
-    /// Of the views' variations. Default: 0.
+    /// Seed of the views' augmentation. Default: 0.
     #[serde(default)]
     pub seed: u64,
-    /// How pictures are varied from view 1 on; keys as in a training's settings. Default: as there.
+    /// How pictures are augmented from view 1 on; keys as in a training's settings. Default: as there.
     #[serde(default)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub augmentation: Augmentation,
@@ -111,7 +111,7 @@ impl Actor for LoadViews {
         match &*input.take::<Wanted>() {
             Wanted::Row(wanted) => out.emit::<Viewed>(input.envelope, self.view(wanted)),
             Wanted::EpochEnd { .. } => {
-                return Err("an epoch's end is nothing that a model can be asked about".into());
+                return Err("an epoch's end has no image to make views of".into());
             }
         }
         Ok(())

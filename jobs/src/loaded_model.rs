@@ -1,4 +1,4 @@
-//! A model's folder, loaded. Owns what its card makes of inputs and answers, and what the weights' provenance says.
+//! A loaded model folder. Owns how its card interprets outputs, and the provenance of its weights.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::model_error::ModelError;
 use crate::network_backend::NetworkBackend;
 
-/// A model that can be asked. One thread at a time asks it, the one that loaded it.
+/// A loaded model, used only on the thread that loaded it.
 pub struct LoadedModel {
     folder: PathBuf,
     card: ModelCard,
@@ -19,8 +19,8 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads a folder for a device (`cpu`, `cuda:N`) and this number of threads. `scale` is an ArcFace head's, if its
-    /// file does not say it.
+    /// Loads a folder for a device (`cpu`, `cuda:N`) and a number of threads. `scale` is that of an ArcFace head, if
+    /// its file does not contain it.
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -41,28 +41,28 @@ impl LoadedModel {
         })
     }
 
-    /// What it takes and says.
+    /// Returns the model's card.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// What it has learnt from, if its weights say so.
+    /// Returns what the model was trained on, if its weights record it.
     pub fn learnt(&self) -> Option<Learnt> {
         Learnt::of(self.provenance.as_ref()?)
     }
 
-    /// `onnxruntime` or `libtorch`.
+    /// Returns `onnxruntime` or `libtorch`.
     pub fn backend(&self) -> &'static str {
         self.backend.name()
     }
 
-    /// Inputs that are computed at once: as many as wanted, or as many as the graph insists on.
+    /// Returns the batch size: `wanted`, or the fixed one of the graph.
     pub fn batch(&self, wanted: usize) -> usize {
         self.backend.batch(wanted)
     }
 
-    /// Appends the logits of inputs that lie in `inputs` one after another, seven each, in the canonical class order
-    /// and not divided by the card's temperature. At most `wanted` inputs are computed at once.
+    /// Appends the logits of consecutive `inputs`, seven each, in the canonical class order and not divided by the
+    /// card's temperature. At most `wanted` inputs are computed at once.
     ///
     /// # Errors
     /// See [`ModelError`].

@@ -1,4 +1,5 @@
-//! `manifest_rows`: the rows of a unit of work, one packet each; a packet's sequence is the row's position in the unit.
+//! `manifest_rows`: emits the rows of a unit of work, one packet each; a packet's sequence number is the row's position
+//! in the unit.
 
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use crate::manifests::Manifests;
 use crate::payload::{ManifestRow, Purpose, Wanted, WantedRow};
 use crate::unit::Unit;
 
-/// Gives the rows of a unit of work, in the manifest's order.
+/// Emits the rows of a unit of work, in the manifest's order.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestRowsSettings {
-    /// The unit: `${stream.uri}` of the streams that `manifest_units` gives.
+    /// The unit: `${stream.uri}` of the streams that `manifest_units` provides.
     pub unit: String,
 }
 
@@ -56,7 +57,7 @@ impl Source for ManifestRows {
             row,
             purpose: Purpose::Unit,
         });
-        // All at one time: rows come as fast as they are taken, whatever the clock.
+        // All rows have the same time: they come as fast as they are taken, whatever the clock.
         Ok(Next::Packet(Captured::new(Arc::new(wanted), 0)))
     }
 }

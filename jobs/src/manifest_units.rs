@@ -1,5 +1,5 @@
-//! `manifest_units`: the units of work of a job over a manifest's rows, one stream each. Owns which unit comes next,
-//! and which is done once more; what is made of a unit, and that it is durable, is the job's committing sink's.
+//! `manifest_units`: the units of work of a job over a manifest's rows, one stream each. Owns which unit comes next and
+//! which is repeated; the job's committing sink owns the results and their durability.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -21,25 +21,25 @@ use crate::ledger::{Job, Ledger, Line};
 use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
 
-/// Cuts a manifest's rows into units, each a stream of its own, which is done as a whole. With a ledger, a job that was
-/// interrupted goes on with the units that are not done, and does those again some of whose rows could not be read.
+/// Divides a manifest's rows into units, each a stream of its own that is completed as a whole. With a ledger, an
+/// interrupted job continues with the units that are not done, and repeats those with rows that could not be read.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestUnitsSettings {
     /// The manifest (CSV).
     pub manifest: PathBuf,
-    /// Rows of a unit. Default: 512.
+    /// Number of rows per unit. Default: 512.
     #[serde(default = "unit_rows")]
     pub unit: usize,
-    /// Only rows of this split: train, validation or test; or of several, one after another, where there is no ledger.
-    /// Default: all rows.
+    /// Restrict to the rows of this split: train, validation or test; or a list of splits, one after another, if there
+    /// is no ledger. Default: all rows.
     #[serde(default)]
     pub split: Splits,
-    /// File that says what has become of the units; the committing sink writes into it too. Default: none, a unit is
-    /// done when all of it came through.
+    /// File that records the state of the units; the committing sink appends to it too. Default: none, a unit is done
+    /// when all of its rows have come through.
     #[serde(default)]
     pub ledger: Option<PathBuf>,
-    /// How often a unit is tried in one run whose call failed or panicked. Default: 3.
+    /// How often a unit is tried in one run if a call on it fails or panics. Default: 3.
     #[serde(default = "three")]
     pub tries: u32,
 }
@@ -89,7 +89,7 @@ impl JsonSchema for Splits {
 }
 
 impl Splits {
-    /// Each of them, or none for all rows.
+    /// Returns each of them, or none for all rows.
     fn each(&self) -> Result<Vec<Option<Split>>, String> {
         let Some(names) = &self.0 else {
             return Ok(vec![None]);
@@ -125,9 +125,9 @@ pub struct ManifestUnits {
     manifest: PathBuf,
     manifest_sha256: String,
     ledger: Option<Ledger>,
-    /// Numbers of the units that are still to be given.
+    /// Numbers of the units not yet provided.
     waiting: VecDeque<usize>,
-    /// The unit of each stream that is there.
+    /// The unit of each open stream.
     running: HashMap<String, usize>,
     /// Tries in this run, by unit.
     tries: HashMap<usize, u32>,
@@ -158,7 +158,7 @@ impl StreamProvider for ManifestUnits {
     }
 
     fn create(settings: ManifestUnitsSettings, setup: &ProviderSetup) -> Result<Self, ActorError> {
-        // The one that the sources of rows read from.
+        // The same manifest that the sources of rows use.
         let manifests: Option<Arc<Manifests>> = setup.service();
         let manifest = manifests.unwrap_or_default().get(&settings.manifest)?;
         let splits = settings.split.each()?;
@@ -189,7 +189,7 @@ impl StreamProvider for ManifestUnits {
                     Some(begun) if *begun == job => {}
                     Some(begun) => {
                         return Err(format!(
-                            "the job in {} was begun otherwise: {}; bring that back, or begin a new job in another folder",
+                            "the job in {} was started with something else: {}; restore that, or start a new job in another folder",
                             path.display(),
                             differences(begun, &job)
                         )
@@ -203,7 +203,7 @@ impl StreamProvider for ManifestUnits {
                     )
                     .into());
                 }
-                // What was wrong with their images may have been mended.
+                // Their images may have been repaired.
                 for unit in ledger.state().units_with_failed_rows() {
                     ledger.append(&Line::Reopen { unit })?;
                 }
@@ -276,7 +276,7 @@ impl StreamProvider for ManifestUnits {
         tracing::warn!(
             unit = number,
             tries,
-            "something of the unit was lost; it is done again"
+            "a part of the unit was lost; it is repeated"
         );
         self.waiting.push_front(number);
         Ok(())

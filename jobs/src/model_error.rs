@@ -1,4 +1,4 @@
-//! Why a model cannot be loaded or asked.
+//! Why a model cannot be loaded or used.
 
 use std::path::PathBuf;
 
@@ -9,39 +9,39 @@ use fermata_onnx::CardModelError;
 use fermata_vision::card::CardError;
 use fermata_vision::scores::ScoreError;
 
-/// Why a model cannot be loaded or asked.
+/// Why a model cannot be loaded or used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// The card or the weights' file.
+    /// The card or the weights file is invalid.
     #[error(transparent)]
     Card(#[from] CardError),
-    /// ONNX Runtime.
+    /// ONNX Runtime failed.
     #[error(transparent)]
     Onnx(#[from] CardModelError),
-    /// A device that is not there.
+    /// The device is not available.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// A device's name.
+    /// The device's name is invalid.
     #[error("{0}")]
     DeviceName(String),
-    /// The weights.
+    /// The weights are invalid.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// No network of this name.
+    /// There is no network of this name.
     #[error(transparent)]
     Architecture(#[from] UnknownArchitecture),
-    /// Inputs that the network does not take.
+    /// The network does not accept these inputs.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// Inputs that the card does not describe.
+    /// The card does not describe these inputs.
     #[error("the inputs have the shape {shape:?}; the card says [N, {}]", expected.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Shape {
-        /// Of the inputs.
+        /// Shape of the inputs.
         shape: Vec<usize>,
-        /// Of one input.
+        /// Shape of one input.
         expected: Vec<usize>,
     },
-    /// What it says is no answer.
+    /// The output is invalid.
     #[error("{}: {reason}", folder.display())]
     Score {
         /// The model's folder.

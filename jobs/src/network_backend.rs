@@ -1,5 +1,5 @@
-//! What computes a model: a graph in ONNX Runtime or a network in libtorch. Owns devices and how inputs get there and
-//! back; what the numbers mean is the card's.
+//! The backend of a model: a graph in ONNX Runtime or a network in libtorch. Owns devices and the transfer of inputs
+//! and outputs; the card defines what the numbers mean.
 
 use std::path::Path;
 
@@ -15,22 +15,23 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::model_error::ModelError;
 
-/// A loaded model, as what computes it sees it.
+/// A loaded model with its backend.
 pub enum NetworkBackend {
     /// A graph.
     OnnxRuntime(Box<CardModel>),
     /// A network.
     Libtorch {
-        /// With its weights.
+        /// The network with its weights.
         network: Box<Network>,
-        /// Where it is.
+        /// The device it is on.
         device: Device,
     },
 }
 
 impl NetworkBackend {
-    /// Loads a model's folder for a device (`cpu`, `cuda:N`, and `openvino` for a graph) and this number of threads.
-    /// `scale` is an ArcFace head's, if its file does not say it. Gives the weights' provenance too, if they say it.
+    /// Loads a model folder for a device (`cpu`, `cuda:N`, and `openvino` for a graph) and a number of threads. `scale`
+    /// is that of an ArcFace head, if its file does not contain it. Also returns the provenance of the weights, if they
+    /// record it.
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -47,7 +48,7 @@ impl NetworkBackend {
                     threads: threads as usize,
                     ..SessionSpec::default()
                 };
-                // It was read for its hash a moment ago.
+                // The file was read for its hash a moment ago.
                 let bytes = fermata_files::read(path, MOST_NUMBERS).ok();
                 let summary = bytes.and_then(|bytes| export::summary(&bytes));
                 let provenance = summary.and_then(|summary| summary.provenance);
@@ -60,7 +61,7 @@ impl NetworkBackend {
         }
     }
 
-    /// Loads the weights of a network, which need no card; the rest as [`NetworkBackend::load`].
+    /// Loads the weights of a network without a card; otherwise like [`NetworkBackend::load`].
     ///
     /// # Errors
     /// See [`ModelError`].
@@ -79,7 +80,7 @@ impl NetworkBackend {
         Ok((Self::Libtorch { network, device }, provenance))
     }
 
-    /// `onnxruntime` or `libtorch`.
+    /// Returns `onnxruntime` or `libtorch`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::OnnxRuntime(_) => "onnxruntime",
@@ -87,7 +88,7 @@ impl NetworkBackend {
         }
     }
 
-    /// Inputs that are computed at once: as many as wanted, or as many as the graph insists on.
+    /// Returns the batch size: `wanted`, or the fixed one of the graph.
     pub fn batch(&self, wanted: usize) -> usize {
         match self {
             Self::OnnxRuntime(model) => model.fixed_batch().unwrap_or(wanted),
@@ -96,7 +97,7 @@ impl NetworkBackend {
         .max(1)
     }
 
-    /// What it says of inputs of this shape ([N, …], row after row), row after row.
+    /// Computes the outputs of inputs of this shape ([N, …], row after row), row after row.
     ///
     /// # Errors
     /// See [`ModelError`].

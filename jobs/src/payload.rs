@@ -1,13 +1,13 @@
-//! What travels between the actors of jobs.
+//! The payloads of job actors.
 //!
 //! | payload | from | holds |
 //! | --- | --- | --- |
-//! | [`Wanted`] | sources of rows | a row that is to be read and why, or an epoch's end |
+//! | [`Wanted`] | sources of rows | a row to be read and its purpose, or an epoch's end |
 //! | [`Loaded`] | `load_images` | the row with its picture or its failure, or an epoch's end |
 //! | [`Prepared`] | `prepare_inputs` | the row as a network's input or its failure, or an epoch's end |
 //! | [`Viewed`] | `load_views` | the row with the inputs of its views or its failure |
 //! | [`Scored`] | `infer_logits` | the row with a teacher's logits or its failure |
-//! | [`Fused`] | `fuse_logits` | the row with the ensemble's logits, the teachers', or its failure |
+//! | [`Fused`] | `fuse_logits` | the row with the ensemble's and the teachers' logits or its failure |
 
 mod failure;
 mod fused;

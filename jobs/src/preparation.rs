@@ -1,5 +1,4 @@
-//! What of a model's card decides the input that it takes of a picture. Models of which this is the same share their
-//! inputs.
+//! The part of a model's card that determines its input for a picture. Models for which it is equal share their inputs.
 
 use fermata_vision::card::{
     ClaheSpec, Colour, Interpolation, Layout, ModelCard, ScalingStep, Size,
@@ -17,7 +16,8 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// A card's. What it says of faces in frames is left out: the pictures of a manifest are faces already.
+    /// Returns the preparation of a card, without its settings for cutting faces out of frames: the pictures of a
+    /// manifest are faces already.
     pub fn of(card: &ModelCard) -> Self {
         Self {
             size: card.input.size,

@@ -1,5 +1,5 @@
-//! `prepare_inputs`: a training's rows as its network sees them. How a view looks is the augmentation's, how a picture
-//! becomes an input is the card's; this actor puts the two together.
+//! `prepare_inputs`: turns a training's rows into its network's inputs. The augmentation defines the views, the card
+//! how a picture becomes an input; this actor combines the two.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use serde::Deserialize;
 use crate::payload::{Failure, Loaded, LoadedRow, Prepared, PreparedRow, Purpose, WantedRow};
 use crate::view_input::{ViewInput, varied};
 
-/// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card says. Rows that
-/// are validated stay as they are.
+/// Shows each row of a training in the view of its epoch, and preprocesses it as the training's card specifies.
+/// Validation rows are not augmented.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrepareInputsSettings {
-    /// Folder of the training, which `fermata train` makes.
+    /// Folder of the training, as created by `fermata train`.
     pub training: PathBuf,
 }
 
@@ -42,7 +42,7 @@ impl PrepareInputs {
         Ok(Arc::new(values))
     }
 
-    /// None: the picture as it is.
+    /// Returns the variation of a row, or none if the picture stays as it is.
     fn variation(&self, wanted: &WantedRow) -> Result<Option<Variation>, Failure> {
         let Purpose::Train { view, .. } = wanted.purpose else {
             return Ok(None);

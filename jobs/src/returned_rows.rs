@@ -1,6 +1,5 @@
-//! `returned_rows`: the rows of a unit that other machines have computed. Owns what is believed of a result from
-//! elsewhere: that it has the unit's rows, that their logits are as many as there must be, and that no row failed that
-//! can be read here.
+//! `returned_rows`: the rows of a unit that other machines have computed. Validates their results: they must hold the
+//! unit's rows with the right number of logits, and no row may have failed that can be read here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +18,15 @@ use crate::payload::{Failure, Fused, ManifestRow};
 use crate::unit::Unit;
 use crate::unit_file::rows_of_bytes;
 
-/// How long is waited for a result before the engine is asked what else there is.
+/// How long to wait for a result before returning to the engine.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Hands a unit out to other machines, and gives the rows that they computed, in the manifest's order: what `fermata
+/// Hands a unit out to other machines, and emits the rows that they computed, in the manifest's order: what `fermata
 /// softlabels --nats` runs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReturnedRowsSettings {
-    /// The unit: `${stream.uri}` of the streams that `manifest_units` gives.
+    /// The unit: `${stream.uri}` of the streams that `manifest_units` provides.
     pub unit: String,
 }
 
@@ -39,7 +38,7 @@ pub struct ReturnedRows {
     manifest: Arc<Manifest>,
     indices: Vec<usize>,
     pool: FramePool,
-    /// Once they are here.
+    /// Set once the result has arrived.
     rows: Option<std::vec::IntoIter<Fused>>,
     setup: Setup,
 }
@@ -59,7 +58,9 @@ impl Source for ReturnedRows {
     fn create(settings: ReturnedRowsSettings, setup: &Setup) -> Result<Self, ActorError> {
         let unit: Unit = settings.unit.parse()?;
         let manifest = Manifests::of(setup)?.get(&unit.manifest)?;
-        let handing_out: Arc<HandingOut> = setup.service().ok_or("nobody hands units out")?;
+        let handing_out: Arc<HandingOut> = setup.service().ok_or(
+            "no service hands units out: run such graphs with `fermata softlabels --nats`",
+        )?;
         let indices = unit.indices(&manifest)?;
         handing_out.0.hand_out(unit.number);
         Ok(Self {
@@ -106,7 +107,7 @@ impl Source for ReturnedRows {
 }
 
 impl ReturnedRows {
-    /// The rows of a result, if it is one of this unit.
+    /// Returns the rows of a result, if it is a valid result of this unit.
     fn believed(&self, bytes: &[u8]) -> Result<Vec<Fused>, String> {
         let mut rows = Vec::with_capacity(self.indices.len());
         let mut indices = self.indices.iter();
@@ -152,7 +153,7 @@ impl ReturnedRows {
             Err(reason) => {
                 if read_picture(&row, &self.pool).is_ok() {
                     return Err(format!(
-                        "{row:?} could not be read there ({reason}), but here it can: the worker's data are not the job's"
+                        "{row:?} could not be read there ({reason}), but it can be read here: the worker's data differ from the job's"
                     ));
                 }
                 Err(Failure::new(&reason))

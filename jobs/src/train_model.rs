@@ -1,5 +1,6 @@
-//! `train_model`: trains a network on the rows that come, validates it behind each epoch, and writes the model at the
-//! end. Owns how rows become steps and when what is written; the steps themselves and the folder are `fermata-learn`'s.
+//! `train_model`: trains a network on the incoming rows, validates it after each epoch, and writes the model at the
+//! end. Owns how rows become steps and when files are written; `fermata-learn` owns the steps themselves and the
+//! folder.
 
 mod collected;
 
@@ -20,13 +21,13 @@ use crate::manifests::Manifests;
 use crate::payload::{Prepared, PreparedRow, Purpose, WantedRow};
 use crate::training_status::{Status, TrainingStatus};
 
-/// Trains a network from its last checkpoint on. It cuts its own steps, takes only the rows that come next, and trains
-/// no part of a step when the run is drained; then it writes a checkpoint. At the end of the training it writes the
-/// model.
+/// Trains a network, continuing from its last checkpoint. Groups rows into steps itself and accepts only the rows
+/// expected next. When the run is drained, it trains no partial step and writes a checkpoint. At the end of the
+/// training it writes the model.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainModelSettings {
-    /// Folder of the training, which `fermata train` makes.
+    /// Folder of the training, as created by `fermata train`.
     pub training: PathBuf,
     /// `cpu` or `cuda:N`.
     #[serde(default = "cpu")]
@@ -44,11 +45,11 @@ pub struct TrainModel {
     plan: std::iter::Peekable<Plan>,
     step: Step,
     validation: Validation,
-    /// Whether there are steps that the last checkpoint does not have.
+    /// Whether there are steps since the last checkpoint.
     is_unsaved: bool,
-    /// After an error nothing more is trained: rows would be missing.
+    /// Set by an error; nothing is trained afterwards, since rows would be missing.
     is_broken: bool,
-    /// When the epoch, or what is left of it, began.
+    /// When the epoch, or what was left of it, began.
     began: Instant,
     trained_s: f64,
     rows: u64,
@@ -94,7 +95,7 @@ impl TrainModel {
         }
     }
 
-    /// Holds a row against the plan: whatever was lost on the way must not be trained without.
+    /// Checks a row against the plan: training must not continue without a row that was lost.
     fn expect(&self, wanted: &WantedRow, planned: Planned) -> Result<(), ActorError> {
         let (purpose, row) = match planned {
             Planned::Train {
@@ -171,7 +172,7 @@ impl TrainModel {
     }
 }
 
-/// The input of a row, or what is wrong with its image.
+/// Returns the input of a row, or the failure of its image.
 fn input_of(row: &PreparedRow) -> Result<&[f32], ActorError> {
     match &row.input {
         Ok(input) => Ok(input),
@@ -188,7 +189,7 @@ fn named(wanted: &WantedRow) -> String {
 }
 
 fn lost(came: &str, planned: Planned) -> ActorError {
-    format!("a row was lost on the way: expected {planned:?}, and {came} came").into()
+    format!("a row was lost on the way: expected {planned:?}, but {came} came").into()
 }
 
 impl Actor for TrainModel {
@@ -220,16 +221,16 @@ impl Actor for TrainModel {
             tracing::warn!(
                 threads = config.training.threads,
                 cores,
-                "a training with more threads than there are cores waits for itself, often many times longer than it computes"
+                "more threads than cores slow training down severely: lower `threads` in the training's settings"
             );
         }
-        // Of this thread, which computes.
+        // Applies to this thread, which computes.
         tch::set_num_threads(i32::try_from(config.training.threads).unwrap_or(i32::MAX));
         let trainer = folder.trainer(&rows, device)?;
         let Progress { epoch, step, .. } = *trainer.progress();
         let of = Environment::of(device);
         folder.log(&format!(
-            "goes on at epoch {epoch}, step {step}: fermata {}, commit {}, libtorch {}, {} on {}",
+            "continues at epoch {epoch}, step {step}: fermata {}, commit {}, libtorch {}, {} on {}",
             of.fermata, of.git_commit, of.libtorch, of.device, of.processor
         ))?;
         let plan = Plan::new(&config.training, &rows, trainer.progress());
@@ -252,11 +253,11 @@ impl Actor for TrainModel {
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let packet = input.take::<Prepared>();
         if self.is_broken {
-            // Other images that cannot be read are named too.
+            // Report other unreadable images too.
             if let Prepared::Row(row) = &*packet {
                 input_of(row)?;
             }
-            return Err("not trained: the training has ended with an error before".into());
+            return Err("not trained: an earlier error has ended the training".into());
         }
         let taken = self.take_in(&packet);
         self.is_broken = taken.is_err();

@@ -1,5 +1,5 @@
 //! `training_rows`: the rows of a training from its last checkpoint on, in one sequence: an epoch's steps, its end, its
-//! validation rows, the next epoch. What comes when is the plan's (`fermata-learn`).
+//! validation rows, the next epoch. `fermata-learn` plans their order.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use serde::Deserialize;
 use crate::manifests::Manifests;
 use crate::payload::{ManifestRow, Purpose, Wanted, WantedRow};
 
-/// Gives the rows of a training from where its last checkpoint stands to its planned end.
+/// Emits the rows of a training from its last checkpoint to its planned end.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingRowsSettings {
-    /// Folder of the training, which `fermata train` makes.
+    /// Folder of the training, as created by `fermata train`.
     pub training: PathBuf,
 }
 
@@ -26,7 +26,7 @@ pub struct TrainingRowsSettings {
 pub struct TrainingRows {
     manifest: Arc<Manifest>,
     plan: Plan,
-    /// What has been given, also by an instance before this one.
+    /// Number of packets emitted, including those of an earlier instance.
     given: Arc<AtomicU64>,
     setup: Setup,
 }
@@ -51,7 +51,7 @@ impl Source for TrainingRows {
         let rows = config.rows(&manifest)?;
         let mut plan = Plan::new(&config.training, &rows, &folder.progress()?);
         let given = setup.lasting_number();
-        // The trainer goes on after what it got, whatever the last checkpoint has.
+        // The trainer continues after the last row it received, whatever the last checkpoint contains.
         for _ in 0..given.load(Ordering::Relaxed) {
             plan.next();
         }
@@ -85,7 +85,7 @@ impl Source for TrainingRows {
             } => row(index, Purpose::Train { epoch, step, view })?,
         };
         self.given.fetch_add(1, Ordering::Relaxed);
-        // All at one time: rows come as fast as they are taken, whatever the clock.
+        // All rows have the same time: they come as fast as they are taken, whatever the clock.
         Ok(Next::Packet(Captured::new(Arc::new(wanted), 0)))
     }
 }

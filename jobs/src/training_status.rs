@@ -1,17 +1,17 @@
-//! How a training is doing, for whoever shows it while it runs. A service that a program may give.
+//! The status of a training, for displays while it runs: a service that a program may provide.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fermata_learn::training::EpochRow;
 
-/// How a training is doing.
+/// The status of a training.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// The present epoch, from 0.
+    /// The current epoch, from 0.
     pub epoch: u32,
-    /// The planned end.
+    /// The planned number of epochs.
     pub epochs: u32,
-    /// Steps of the epoch that have been trained.
+    /// Steps of the epoch trained so far.
     pub step: u64,
     /// Steps of an epoch.
     pub steps: u64,
@@ -19,7 +19,7 @@ pub struct Status {
     pub loss: Option<f64>,
     /// Rows trained and validated since the run began.
     pub rows: u64,
-    /// Rows that were left when it began.
+    /// Rows that remained when it began.
     pub rows_planned: u64,
     /// The last complete epoch.
     pub last: Option<EpochRow>,
@@ -32,7 +32,7 @@ pub struct Status {
 pub struct TrainingStatus(Mutex<Option<Status>>);
 
 impl TrainingStatus {
-    /// As of now; none before the training has begun.
+    /// Returns the current status; none before the training has begun.
     pub fn now(&self) -> Option<Status> {
         self.lock().clone()
     }
@@ -42,7 +42,7 @@ impl TrainingStatus {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Status>> {
-        // It is put in whole.
+        // It is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

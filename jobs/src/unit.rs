@@ -1,5 +1,5 @@
-//! A unit of work: some rows of a manifest that are done, committed and replayed as a whole. Owns how it is written as
-//! a stream's URI.
+//! A unit of work: some rows of a manifest that are computed, committed and replayed as a whole. Owns its form as a
+//! stream's URI.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,11 +13,11 @@ use fermata_learn::manifest::{Manifest, Split};
 pub struct Unit {
     /// Its number among the units of the job, from 0.
     pub number: usize,
-    /// How many units the job has.
+    /// The number of units in the job.
     pub units: usize,
     /// Positions among the rows of [`Unit::split`], in the manifest's order, from 0.
     pub rows: Range<usize>,
-    /// The manifest's rows that the job is about; none: all.
+    /// The split whose rows the job uses; none: all rows.
     pub split: Option<Split>,
     /// SHA-256 of the manifest when the unit was made.
     pub manifest_sha256: String,
@@ -25,7 +25,7 @@ pub struct Unit {
     pub manifest: PathBuf,
 }
 
-/// The manifest's rows of a split, or all, as indices in the manifest.
+/// Returns the indices of a manifest's rows in a split, or of all rows.
 pub fn rows_of(manifest: &Manifest, split: Option<Split>) -> impl Iterator<Item = usize> {
     let rows = manifest.rows.iter().enumerate();
     rows.filter(move |(_, row)| split.is_none_or(|split| row.split == split))
@@ -33,14 +33,14 @@ pub fn rows_of(manifest: &Manifest, split: Option<Split>) -> impl Iterator<Item 
 }
 
 impl Unit {
-    /// Its rows as indices in the manifest.
+    /// Returns the indices of its rows in the manifest.
     ///
     /// # Errors
-    /// It is another manifest than the unit was made of, or has too few rows.
+    /// Fails if the manifest is not the one from which the unit was made, or has too few rows.
     pub fn indices(&self, manifest: &Manifest) -> Result<Vec<usize>, String> {
         if manifest.sha256 != self.manifest_sha256 {
             return Err(format!(
-                "the manifest {} has sha256 {}, but the job began with {}: it has been changed meanwhile; begin a new job",
+                "the manifest {} has sha256 {}, but the job began with {}: it has been changed meanwhile; start a new job",
                 self.manifest.display(),
                 manifest.sha256,
                 self.manifest_sha256
@@ -63,7 +63,7 @@ impl Unit {
     }
 }
 
-/// `7/55:3584-4096:train:SHA256:manifest.csv`; `all` in the place of a split for all rows.
+/// `7/55:3584-4096:train:SHA256:manifest.csv`; `all` in place of a split for all rows.
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = self.rows;

@@ -1,5 +1,5 @@
-//! The result of a unit of softlabels on the disk: a line of JSON for each row, and behind it the row's logits, f32,
-//! little-endian. Owns the format; when a file is written and which one counts is the sink's.
+//! The result of a softlabel unit on disk: one JSON line per row, followed by the row's logits, f32, little-endian.
+//! Owns the format; the sink decides when a file is written and which one counts.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,17 +11,17 @@ use fermata_learn::softlabels::{ExportedRow, Scores};
 use fermata_vision::Expression;
 use serde::{Deserialize, Serialize};
 
-/// Folder of the units that are done, in the job's folder, until all are.
+/// Folder of the finished units in the job's folder, until all are finished.
 pub const UNITS: &str = "units";
-/// Bytes of a row's line that is believed: names and reasons are short.
+/// Maximum size of a row's line in bytes: names and reasons are short.
 const MOST_LINE: u64 = 64 << 10;
 
-/// Where a unit's file is, in a job's folder.
+/// Returns the path of a unit's file in a job's folder.
 pub(crate) fn unit_path(dir: &Path, unit: usize) -> PathBuf {
     dir.join(UNITS).join(format!("{unit:06}.unit"))
 }
 
-/// Bytes that the file of a unit can have at most, of rows with so many logits each.
+/// Returns the maximum size in bytes of a unit's file, given its number of rows and of logits per row.
 pub fn most_bytes(rows: usize, values: usize) -> u64 {
     (rows as u64).saturating_mul(MOST_LINE + 4 * values as u64)
 }
@@ -36,14 +36,14 @@ struct RowLine {
     /// Why the row has no logits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
-    /// Numbers of fused logits and of teachers' logits that follow.
+    /// The numbers of fused logits and of teachers' logits that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     values: Option<[usize; 2]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     seen: Vec<Option<bool>>,
 }
 
-/// A file's bytes.
+/// Encodes rows as the contents of a file.
 pub(crate) fn to_bytes(rows: impl Iterator<Item = ExportedRow>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for row in rows {
@@ -126,8 +126,8 @@ impl Iterator for UnitRows {
     }
 }
 
-/// The rows of a file's bytes that come from elsewhere: each has so many logits and teachers' logits, or a failure.
-/// After an error comes nothing.
+/// Decodes the rows of a file received from another machine: each must have the given numbers of logits and teachers'
+/// logits, or a failure. Ends after the first error.
 pub(crate) fn rows_of_bytes(
     bytes: &[u8],
     logits: usize,
@@ -193,7 +193,7 @@ fn read_expected(
 fn read_values(file: &mut impl Read, count: usize) -> io::Result<Vec<f32>> {
     let length = (count as u64).saturating_mul(4);
     let mut bytes = Vec::new();
-    // A count that is wrong takes no memory.
+    // A wrong count allocates no memory.
     file.take(length).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -219,7 +219,7 @@ mod tests {
             scores: match number % 3 {
                 0 => Err("it is damaged".to_owned()),
                 _ => Ok(Scores {
-                    // A byte of a logit may be that of a line's end.
+                    // A byte of a logit may equal a line feed.
                     logits: vec![f32::from_le_bytes([10; 4]), number as f32],
                     teachers: vec![-1.5, f32::MIN_POSITIVE, 3.0],
                     seen: vec![Some(true), None],

@@ -1,5 +1,5 @@
-//! The input that a network gets of one view of a picture: varied, preprocessed as a card says, partly erased. Which
-//! views there are is the caller's.
+//! A network's input for one view of a picture: varied, preprocessed as a card specifies, partly erased. The caller
+//! chooses the views.
 
 use fermata_learn::augmentation::Variation;
 use fermata_vision::card::{InputSpec, ModelCard};
@@ -8,7 +8,7 @@ use fermata_vision::{Frame, FramePool, Preprocessor};
 
 use crate::payload::Failure;
 
-/// A picture in a view. Without a variation it is as it is.
+/// Returns a picture in a view; unchanged without a variation.
 pub(crate) fn varied(
     picture: &Frame,
     variation: Option<&Variation>,
@@ -30,7 +30,7 @@ pub(crate) struct ViewInput {
 }
 
 impl ViewInput {
-    /// For models with this card.
+    /// Creates one for models with this card.
     pub(crate) fn new(card: &ModelCard) -> Result<Self, PreprocessError> {
         Ok(Self {
             preprocessor: Preprocessor::new(card)?,
@@ -38,13 +38,13 @@ impl ViewInput {
         })
     }
 
-    /// Values of an input.
+    /// Returns the number of values of an input.
     pub(crate) fn len(&self) -> usize {
         self.input.len()
     }
 
-    /// Writes the input of a view into `out` of [`ViewInput::len`] values; they are arbitrary after a failure.
-    /// `picture` is what [`varied`] made of it.
+    /// Writes the input of a view into `out`, which holds [`ViewInput::len`] values; they are arbitrary after a
+    /// failure. `picture` is the output of [`varied`].
     pub(crate) fn write(
         &mut self,
         picture: &Frame,

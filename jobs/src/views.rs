@@ -1,5 +1,5 @@
 //! The inputs of all views of a picture, for models with different cards: a picture is varied once for all of them, and
-//! becomes an input once for those with alike cards.
+//! converted once for those with equivalent cards.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct Views {
 }
 
 impl Views {
-    /// For models with these cards.
+    /// Creates one for models with these cards.
     pub(crate) fn new(cards: &[ModelCard], asked: AskedViews) -> Result<Self, PreprocessError> {
         let mut inputs: Vec<(Arc<Preparation>, ViewInput)> = Vec::new();
         for card in cards {
@@ -35,7 +35,7 @@ impl Views {
         })
     }
 
-    /// The inputs of all views of a row's picture.
+    /// Makes the inputs of all views of a row's picture.
     pub(crate) fn make(
         &mut self,
         row: &ManifestRow,

@@ -1,4 +1,4 @@
-//! `write_predictions`: what a model says of rows, as a file that `fermata evaluate` measures.
+//! `write_predictions`: writes a model's logits to a file that `fermata evaluate` measures.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,17 +16,17 @@ use serde::Deserialize;
 use crate::payload::Scored;
 use crate::unit::Unit;
 
-/// Writes logits (of view 0), labels and hashes of all rows as predictions (.npz), when all units have come through.
+/// Writes logits (of view 0), labels and hashes of all rows as predictions (.npz), once all units have come through.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WritePredictionsSettings {
     /// The file.
     pub path: PathBuf,
-    /// Only rows of this split: train, validation or test. Default: all rows that come.
+    /// Restrict to the rows of this split: train, validation or test. Default: all incoming rows.
     #[serde(default)]
     pub split: Option<String>,
-    /// Rows that may be left out because they cannot be read. If there are more, all of them are named at the end and
-    /// nothing is written. Default: 0.
+    /// Number of rows that may be left out because they cannot be read. If there are more, the failures are listed at
+    /// the end and nothing is written. Default: 0.
     #[serde(default)]
     pub max_failures: usize,
 }
@@ -36,9 +36,9 @@ pub struct WritePredictions {
     settings: WritePredictionsSettings,
     split: Option<Split>,
     open: HashMap<u32, (Unit, Rows)>,
-    /// By number of the unit.
+    /// By unit number.
     whole: BTreeMap<usize, Rows>,
-    /// How many units there are, once one has begun.
+    /// The number of units, once one has begun.
     units: usize,
 }
 
@@ -54,7 +54,7 @@ fn split(settings: &WritePredictionsSettings) -> Result<Option<Split>, String> {
     settings.split.as_deref().map(str::parse).transpose()
 }
 
-/// Failures that are named.
+/// Maximum number of failures listed.
 const NAMED: usize = 20;
 
 fn named(failed: &[String]) -> String {
@@ -141,7 +141,7 @@ impl Actor for WritePredictions {
     }
 
     fn finish(&mut self, _: End) -> Result<(), ActorError> {
-        // A run that ended early has no predictions of all rows, and says so itself.
+        // A run that ended early lacks predictions, and reports it itself.
         if self.units == 0 || self.whole.len() < self.units {
             tracing::warn!(
                 "{} of {} units came through: no predictions are written",

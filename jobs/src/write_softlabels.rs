@@ -1,9 +1,9 @@
-//! `write_softlabels`: the committing sink of an export of softlabels. Owns that a unit is on the disk whole before the
-//! ledger says so, and that what is made of all units is made once they are all there.
+//! `write_softlabels`: the committing sink of a softlabel job. Makes sure that a unit is completely on disk before the
+//! ledger says so, and that the softlabels are assembled once all units are there.
 //!
-//! A unit that came whole is written to `units/NUMBER.unit` (temporary file, sync, rename), then its `commit` is
-//! appended to the ledger. The softlabel folder's files are assembled from the units when the last one is committed, or
-//! at once by a run that finds them all there.
+//! A complete unit is written to `units/NUMBER.unit` (temporary file, sync, rename), then its `commit` is appended to
+//! the ledger. The files of the softlabel folder are assembled when the last unit is committed, or at once by a run
+//! that finds all units there.
 
 use std::collections::HashMap;
 use std::fs;
@@ -22,21 +22,20 @@ use crate::unit::Unit;
 pub use crate::unit_file::UNITS;
 use crate::unit_file::{UnitRows, to_bytes, unit_path};
 
-/// Writes softlabels unit by unit, and at the end softlabels.npz and what belongs to it.
+/// Writes softlabels unit by unit, and at the end softlabels.npz and its companion files.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteSoftlabelsSettings {
-    /// Folder for softlabels.npz, softlabels_index.jsonl, failed.jsonl and the others.
+    /// Folder for softlabels.npz, softlabels_index.jsonl, failed.jsonl and the other files.
     pub dir: PathBuf,
     /// The ledger of `manifest_units`. Default: ledger.jsonl in `dir`.
     #[serde(default)]
     pub ledger: Option<PathBuf>,
-    /// Rows that could not be read, beyond which the job stops; those up to it are listed in failed.jsonl.
-    /// Default: 100.
+    /// Maximum number of unreadable rows before the job stops; they are listed in failed.jsonl. Default: 100.
     #[serde(default = "hundred")]
     pub max_failures: usize,
-    /// Whether the softlabels are made once all units are there. A worker leaves that to whoever hands units out.
-    /// Default: true.
+    /// Whether to assemble the softlabels once all units are there. A worker leaves that to the machine that hands out
+    /// the units. Default: true.
     #[serde(default = "yes")]
     pub assemble: bool,
 }
@@ -49,13 +48,13 @@ fn hundred() -> usize {
     100
 }
 
-/// What the units are of, in their folder.
+/// The alignment of the units, in their folder.
 pub const ALIGNMENT: &str = "alignment.json";
 
-/// Begins a folder of units of an alignment that is known before any row: units of another one will be refused.
+/// Starts a folder of units whose alignment is known before any row: units of another alignment will be refused.
 ///
 /// # Errors
-/// What the system says.
+/// Fails if the system reports an error.
 pub fn begin(dir: &Path, alignment: &Alignment) -> Result<(), ActorError> {
     let units = dir.join(UNITS);
     fs::create_dir_all(&units)
@@ -71,13 +70,13 @@ pub struct WriteSoftlabels {
     max_failures: usize,
     assembles: bool,
     ledger: Option<Ledger>,
-    /// By number of the stream.
+    /// By stream number.
     open: HashMap<u32, Collected>,
-    /// The alignment that the last row had, which is the job's.
+    /// The alignment of the last row, which is the job's.
     aligned: Option<Arc<Alignment>>,
 }
 
-/// What has come of a unit.
+/// The rows collected for a unit.
 struct Collected {
     unit: Unit,
     rows: Vec<ExportedRow>,
@@ -96,7 +95,7 @@ impl WriteSoftlabels {
         self.dir.join(UNITS)
     }
 
-    /// All units of a job are of one alignment, also those of an earlier run.
+    /// Checks that a row has the alignment of the whole job, including earlier runs.
     fn hold_to_alignment(&mut self, alignment: &Arc<Alignment>) -> Result<(), ActorError> {
         if let Some(aligned) = &self.aligned
             && (Arc::ptr_eq(aligned, alignment) || aligned == alignment)
@@ -110,7 +109,7 @@ impl WriteSoftlabels {
             let found = differences(("the units that are there", &begun), ("this run", &now));
             if !found.is_empty() {
                 return Err(format!(
-                    "the softlabels in {} were begun otherwise: {}; bring that back, or begin a new job in another folder",
+                    "the softlabels in {} were started with something else: {}; restore that, or start a new job in another folder",
                     self.dir.display(),
                     found.join("; ")
                 )
@@ -147,7 +146,7 @@ impl WriteSoftlabels {
         Ok(self.ledger()?.append(&line)?)
     }
 
-    /// Makes the softlabel folder of the units, if they are all there and it has not been made.
+    /// Assembles the softlabel folder from the units, if they are all there and it has not been done.
     fn assemble(&mut self) -> Result<(), ActorError> {
         let state = self.ledger()?.refresh()?.clone();
         let Some(job) = &state.job else {
@@ -165,7 +164,7 @@ impl WriteSoftlabels {
             let found = fermata_files::sha256_of_file(path)?;
             if found != commit.sha256 {
                 return Err(format!(
-                    "{} is not as it was committed (sha256 {found}, not {}): begin a new job in another folder",
+                    "{} is not as it was committed (sha256 {found}, not {}): start a new job in another folder",
                     path.display(),
                     commit.sha256
                 )
@@ -179,7 +178,7 @@ impl WriteSoftlabels {
         for (teacher, seen) in &counts.seen {
             if seen.seen > 0 {
                 tracing::warn!(
-                    "the teacher {teacher} had learnt from {} of the {} rows: what it says of them may be what it has by heart (see models trained without a fold)",
+                    "the teacher {teacher} was trained on {} of the {} rows and may have memorised these rows (see models trained without a fold)",
                     seen.seen,
                     counts.rows_out
                 );
@@ -195,7 +194,7 @@ impl WriteSoftlabels {
             return Ok(());
         }
         self.ledger()?.append(&Line::Done)?;
-        // All of it is in the softlabels now.
+        // The softlabels contain all of it now.
         if let Err(error) = fs::remove_dir_all(self.units()) {
             tracing::warn!("cannot remove {}: {error}", self.units().display());
         }
@@ -261,7 +260,7 @@ impl Actor for WriteSoftlabels {
             .get_mut(&id)
             .ok_or("a row of a unit that has not begun")?;
         if collected.rows.len() as u64 != input.envelope.sequence {
-            // A row before this one was lost on the way: the unit will be done again.
+            // An earlier row was lost on the way: the unit will be repeated.
             return Ok(());
         }
         let row = fused.row.row();
@@ -281,7 +280,7 @@ impl Actor for WriteSoftlabels {
             let (failures, most) = (self.failures()?, self.max_failures);
             if failures > most {
                 return Err(format!(
-                    "{failures} rows could not be read, and max_failures is {most} (mend the images and resume, or allow more with `fermata resume RUN --max-failures N`); the last: {}: {failure}",
+                    "{failures} rows could not be read, and max_failures is {most} (repair the images and resume, or allow more with `fermata resume RUN --max-failures N`); the last: {}: {failure}",
                     row.image.display()
                 )
                 .into());

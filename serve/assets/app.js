@@ -1,4 +1,4 @@
-// Puts the page together: what comes from the run goes to the parts that show it.
+// Assembles the page: passes messages from the run to the parts that show them.
 
 import { Connection, signIn } from "./connection.js";
 import { allow, wireControls } from "./controls.js";
@@ -60,23 +60,23 @@ function showNumbers(numbers) {
   const running = `${counted(streams.length, "stream")}${away ? ` (${away} away)` : ""}`;
   const isOver = numbers.run === "over";
   const sum = (key) => count(numbers.streams.reduce((all, stream) => all + stream[key], 0));
-  // Of units of work there are no streams left then.
+  // Units of work leave no streams then.
   const sums = numbers.streams.length ? ["captured", "delivered", "dropped", "lost"].map((key) => `${sum(key)} ${key}`) : [];
   const now = isOver ? sums : [running, `${rate(numbers.delivered_per_s)} delivered`];
   const all = [...now, ...(numbers.faults ? [counted(numbers.faults, "fault")] : [])].join(", ");
   say(part("summary"), all ? `${numbers.run}: ${all}` : numbers.run);
-  // Speeds of a run that is over say nothing any more.
+  // Rates are meaningless once the run is over.
   const wrong = [...numbers.troubles, isOver ? "" : numbers.bottleneck].filter(Boolean);
   const well = isOver ? "The run is over." : "Nothing is held up: every node keeps pace with what comes.";
   say(part("bottleneck"), wrong.join("\n") || well);
   part("bottleneck").classList.toggle("wrong", wrong.length > 0);
   announce(numbers);
-  // What has been asked for need not be asked for again.
+  // Disables controls that were already used.
   part("drain").disabled = ["draining", "stopping", "over"].includes(numbers.run);
   part("stop").disabled = ["stopping", "over"].includes(numbers.run);
 }
 
-/** What a screen reader says by itself: what has changed, not the numbers of every second. */
+/** Text that screen readers announce: changes, not the numbers of every second. */
 function announce({ run, bottleneck, faults, streams }) {
   const away = streams.filter(isAway).map(({ name, state }) => `${name} is ${state}`);
   const held = run === "over" ? [] : [bottleneck?.split(":")[0] ?? "nothing is held up"];
@@ -90,7 +90,7 @@ function isAway({ state }) {
 function showState(state) {
   const badge = part("connection");
   badge.dataset.state = state;
-  // What is shown is old as long as nothing new comes.
+  // The display is stale until new data arrives.
   part("main").classList.toggle("stale", state === "lost");
   say(badge, STATES[state]);
   part("sign-in").hidden = state !== "locked";

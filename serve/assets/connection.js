@@ -1,4 +1,4 @@
-// The WebSocket to the run. It is opened again whenever it is lost; the token is given before, where one is asked for.
+// The WebSocket to the run. It is reopened whenever it is lost; the token is sent first if one is required.
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
@@ -20,7 +20,7 @@ export class Connection {
     });
   }
 
-  /** Opens the connection, and again for ever. */
+  /** Opens the connection, and keeps reopening it. */
   async open() {
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -49,7 +49,7 @@ export class Connection {
     this.#socket = socket;
   }
 
-  /** Says something to the run; lost if there is no connection. */
+  /** Sends a message to the run; lost if there is no connection. */
   say(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
@@ -74,7 +74,7 @@ export class Connection {
     const token = new URLSearchParams(location.hash.slice(1)).get("token");
     if (token) {
       const given = await signIn(token);
-      // The token stays in no address that somebody may copy or look at.
+      // Removes the token from the address, which may be copied or seen.
       if (given !== "lost") history.replaceState(null, "", location.pathname);
       return given;
     }
@@ -87,7 +87,7 @@ export class Connection {
   }
 }
 
-/** Gives the token for a cookie: `open`, `locked` if it is the wrong one, `lost` if nobody answers. */
+/** Exchanges the token for a cookie: `open`, `locked` if it is wrong, `lost` if there is no answer. */
 export async function signIn(token) {
   try {
     const answer = await fetch("/session", { method: "POST", body: JSON.stringify({ token }) });

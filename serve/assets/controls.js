@@ -1,8 +1,8 @@
-// What can be changed: streams come, go and are opened again, the run drains or stops.
+// Controls: adding, removing and reopening streams, draining and stopping the run.
 
 import { say } from "./words.js";
 
-/** Asks the run for a change and shows what it answers. */
+/** Requests a change from the run and shows its answer. */
 export async function ask(path, body) {
   const answer = document.getElementById("answer");
   answer.hidden = false;
@@ -33,7 +33,7 @@ export function wireControls() {
   };
 }
 
-/** Shows what this run allows. */
+/** Shows the controls that this run allows. */
 export function allow({ graph, takes_files: takesFiles }) {
   document.getElementById("add-stream").hidden = !graph.takes_streams;
   const hint = takesFiles

@@ -7,9 +7,9 @@ const EXPRESSIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "ne
 const COLOURS = ["#e5484d", "#8bb13c", "#a06cd5", "#f2b632", "#4a90d9", "#f0843c", "#8b95a1"];
 /** Seconds of a timeline. */
 const SPAN_S = 10;
-/** A face that has not been seen for so long, seconds of the stream, is gone. */
+/** Time after which an unseen face is removed, seconds of the stream. */
 const GONE_AFTER_S = 2;
-/** Faces that a tile shows. */
+/** Maximum number of faces that a tile shows. */
 const MOST_FACES = 3;
 
 class FaceRow {
@@ -38,7 +38,7 @@ class FaceRow {
     this.bars.forEach((bar, index) => {
       bar.firstChild.style.height = `${Math.round((face.shares?.[index] ?? 0) * 100)}%`;
     });
-    // A stream that begins anew begins at 0.
+    // A restarted stream begins at 0.
     this.#past = this.#past.filter((past) => past.at > at - SPAN_S && past.at <= at);
     this.#past.push({ at, label });
     this.#draw(at);
@@ -51,7 +51,7 @@ class FaceRow {
     const x = (time) => width * (1 - (at - time) / SPAN_S);
     this.#past.forEach(({ at: from, label }, index) => {
       const to = this.#past[index + 1]?.at ?? at + 0.1;
-      // Where nothing was seen for long, nothing is shown.
+      // Longer gaps are left empty.
       if (label < 0) return;
       context.fillStyle = COLOURS[label];
       context.fillRect(x(from), 0, Math.max(1, x(Math.min(to, from + 1)) - x(from)), height);
@@ -85,7 +85,7 @@ export class Faces {
       row.update(face, at);
     });
     for (const [name, row] of this.#rows) {
-      // A face without a number may have got one: it is not waited for.
+      // A face without a number may have got one since, so it is not kept.
       const wait = name.startsWith("#") ? GONE_AFTER_S : 0;
       if (row.seen < at - wait || row.seen > at || this.#rows.size > 2 * MOST_FACES) {
         row.root.remove();

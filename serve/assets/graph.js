@@ -1,12 +1,12 @@
-// The graph, drawn once, with the numbers of now on its nodes and edges.
+// The graph, drawn once, with current numbers on its nodes and edges.
 
 import { NODE, layout } from "./layout.js";
 import { count, counted, dropped, milliseconds, rate, say, share, shortened, states } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-/** Letters of a name that a node has room for. */
+/** Maximum length of a name in a node. */
 const MOST_NAME = 18;
-/** Room that a node has for its small lines, pixels. */
+/** Width of a node's small lines, pixels. */
 const SMALL_ROOM = NODE.width - 22;
 
 function shape(name, attributes, ...children) {
@@ -20,7 +20,7 @@ function text(x, y, kind) {
   return shape("text", { x, y, class: kind });
 }
 
-/** Says as many of the parts as there is room for: what has none is in the title alone. */
+/** Shows as many of the parts as fit; the rest is only in the title. */
 function fit(line, parts) {
   for (let count = parts.length; count > 0; count--) {
     say(line, parts.slice(0, count).join(" · "));
@@ -40,7 +40,7 @@ class NodeDrawing {
     title.append(shortened(name, MOST_NAME));
     this.all = shape("title", {});
     const box = shape("rect", { class: "box", width: NODE.width, height: NODE.height, rx: 6 });
-    // An SVG of its own shows nothing beyond its sides.
+    // A nested SVG clips its content.
     const words = shape("svg", { width: NODE.width - 6, height: NODE.height }, title, this.state, this.speed, this.extra);
     this.root = shape("g", { class: "node", transform: `translate(${x} ${y})` }, this.all, box, this.busy, words);
   }
@@ -50,7 +50,7 @@ class NodeDrawing {
     this.root.setAttribute("data-state", worst ?? "well");
     const state = states(node.states) || "not there";
     const speeds = [rate(node.processed_per_s), milliseconds(node.service_ms), `p99 ${milliseconds(node.service_p99_ms)}`];
-    // What is wrong comes first.
+    // Problems come first.
     const extras = [];
     if (node.failed) extras.push(`${count(node.failed)} failed`);
     if (node.restarts) extras.push(counted(node.restarts, "restart"));
@@ -66,7 +66,7 @@ class NodeDrawing {
 
 class EdgeDrawing {
   constructor(edge, { path, x, y, isDown }, choose) {
-    // Beside a line that goes down there is room; of one that goes across, above and below it.
+    // There is room beside a vertical line, and above and below a horizontal one.
     const [at, above, below] = isDown ? [x + 7, y - 3, y + 11] : [x, y - 6, y + 15];
     const kind = isDown ? "depth beside" : "depth";
     this.depth = text(at, above, kind);
@@ -93,7 +93,7 @@ class EdgeDrawing {
 
   update(edge, { filling, full }) {
     const isDropping = edge.dropped_per_s > 0;
-    // A queue drops when it is full, however short that is.
+    // A queue drops when it is full, however briefly.
     const level = isDropping || edge.fullness >= full ? "full" : edge.fullness >= filling ? "filling" : "calm";
     this.root.setAttribute("data-level", level);
     const wait = edge.wait_ms > 0 && edge.sent_per_s > 0 ? milliseconds(edge.wait_ms) : "";
@@ -117,21 +117,21 @@ export class GraphDrawing {
   #nodes = [];
   #edges = [];
 
-  /** @param {(edge: ?number) => void} choose is told which edge is to be tapped */
+  /** @param {(edge: ?number) => void} choose called with the edge to tap */
   constructor(root, choose) {
     this.root = root;
     this.choose = choose;
     new ResizeObserver(() => this.#fit()).observe(root);
   }
 
-  /** Shows a graph; `levels` says from which fullness on an edge is filling and full. */
+  /** Shows a graph; `levels` holds the fullness from which an edge is filling or full. */
   begin(graph, levels) {
     this.graph = graph;
     this.levels = levels;
     this.draw();
   }
 
-  /** Draws it anew where the room asks for another drawing. */
+  /** Redraws it if the available room requires another layout. */
   #fit() {
     if (!this.graph) return;
     if (layout(this.graph.nodes, this.graph.edges, this.root.clientWidth).shape !== this.shape) this.draw();
@@ -144,7 +144,7 @@ export class GraphDrawing {
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "the graph" });
     this.#edges = edges.map((edge, number) => new EdgeDrawing(edge, ways[number], () => this.choose(number)));
     this.#nodes = nodes.map((node) => new NodeDrawing(node, places.get(node.name)));
-    // The numbers of edges stand above all: they may be a little wider than what is between two nodes.
+    // The numbers of edges are drawn on top: they may be wider than the gap between two nodes.
     svg.append(...this.#nodes.map((node) => node.root), ...this.#edges.map((edge) => edge.root));
     this.root.replaceChildren(svg);
     if (this.numbers) this.update(this.numbers);

@@ -1,4 +1,4 @@
-// What has happened to the run, newest first.
+// The events of the run, newest first.
 
 import { element, timeOfDay } from "./words.js";
 
@@ -11,7 +11,7 @@ export class Journal {
     this.root = root;
   }
 
-  /** A new run begins to count anew. */
+  /** Resets the counter for a new run. */
   begin() {
     this.#last = 0;
     this.root.replaceChildren();

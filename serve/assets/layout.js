@@ -1,33 +1,33 @@
-// Where the nodes and edges of a graph are drawn: nodes in layers, each one layer after the last of those that feed it. Layers stand beside
-// each other, in as many rows as the room asks for, or below each other where there is little room.
+// The layout of a graph: nodes in layers, each one layer after the last of its producers. Layers are side by side, in as many rows as
+// needed, or stacked vertically if there is little room.
 
 export const NODE = { width: 170, height: 74 };
-/** In less room layers stand below each other. */
+/** Width below which layers are stacked vertically. */
 const NARROW = 660;
 const MARGIN = 18;
 const NARROW_MARGIN = 4;
-/** Between layers there is room for the numbers of an edge. */
+/** Gap between layers, with room for the numbers of an edge. */
 const BETWEEN_LAYERS = 98;
 const BELOW_EACH_OTHER = 60;
 const BETWEEN_NODES = 26;
-/** Nodes beside each other in a layer, where layers stand below each other. */
+/** Number of nodes side by side in a vertically stacked layer. */
 const MOST_BESIDE = 2;
 const BETWEEN_BESIDE = 10;
 const BETWEEN_ROWS = 26;
-/** For an edge that goes round nodes. */
+/** Room for an edge that goes round nodes. */
 const LANE = 38;
 const LANE_BESIDE = 92;
-/** How far from its nodes such an edge turns. */
+/** Distance from its nodes at which such an edge turns. */
 const TURN = 12;
 const CORNER = 8;
 
 /**
  * Places nodes and edges.
- * @param {{name: string}[]} nodes each after all that feed it
+ * @param {{name: string}[]} nodes each after all its producers
  * @param {{from: string, to: string}[]} edges
- * @param {number} room width that there is, pixels
+ * @param {number} room available width, pixels
  * @returns {{places: Map<string, {x: number, y: number}>, ways: {path: string, x: number, y: number, isDown: boolean}[], width: number,
- *   height: number, shape: string}} top left corners; of edges the path and where their numbers stand; the same `shape` is the same drawing
+ *   height: number, shape: string}} top left corners; for edges the path and the place of their numbers; the same `shape` is the same drawing
  */
 export function layout(nodes, edges, room) {
   const layers = inLayers(nodes, edges);
@@ -43,7 +43,7 @@ function inLayers(nodes, edges) {
     layerOf.set(name, layer);
     (layers[layer] ??= []).push(name);
   }
-  // Nodes of a layer stand in the order of what feeds them, so that edges cross less.
+  // Nodes of a layer are ordered by their producers, so that fewer edges cross.
   const rank = new Map();
   for (const layer of layers) {
     const wanted = new Map(
@@ -58,7 +58,7 @@ function inLayers(nodes, edges) {
   return layers;
 }
 
-/** Layers from left to right, and on in the next row where one is full. */
+/** Lays layers out from left to right, continuing in the next row if one is full. */
 function inRows(layers, edges, room) {
   const along = NODE.width + BETWEEN_LAYERS;
   const across = NODE.height + BETWEEN_NODES;
@@ -69,7 +69,7 @@ function inRows(layers, edges, room) {
   layers.forEach((layer, index) => {
     for (const name of layer) cells.set(name, { row: Math.floor(index / inRow), column: index % inRow });
   });
-  // Edges that lead past nodes, or into another row, have lanes below the row before the one that they end in.
+  // Edges that pass nodes, or lead into another row, run in lanes below the row before the one they end in.
   const lanes = Array.from({ length: rowCount }, () => 0);
   const laneOf = edges.map(({ from, to }) => {
     const [a, b] = [cells.get(from), cells.get(to)];
@@ -113,7 +113,7 @@ function inRows(layers, edges, room) {
   return { places, ways, width, height: top - BETWEEN_ROWS + MARGIN, shape: `${rowCount} rows` };
 }
 
-/** Layers from top to bottom, at most two nodes beside each other. */
+/** Lays layers out from top to bottom, at most two nodes side by side. */
 function downwards(layers, edges) {
   const bands = layers.flatMap((layer, index) =>
     Array.from({ length: Math.ceil(layer.length / MOST_BESIDE) }, (_, part) => ({
@@ -157,8 +157,8 @@ function downwards(layers, edges) {
 }
 
 /**
- * Whether an edge's numbers stand where it begins, before it meets others: it is one of several that lead into a node, and the only one
- * that leads out of its own. The numbers of all others stand where they end, behind the fork.
+ * Returns whether an edge's numbers are shown at its start, before it joins others: it is one of several that lead into a node, and the
+ * only one that leaves its own. The numbers of all others are shown at their end, behind the fork.
  */
 function joining(edges) {
   return (index, isDirect) => {
@@ -168,7 +168,7 @@ function joining(edges) {
   };
 }
 
-/** A path along points, with its corners rounded. */
+/** Returns a path along points with rounded corners. */
 function rounded(points) {
   const towards = (from, to) => {
     const length = Math.hypot(to.x - from.x, to.y - from.y) || 1;

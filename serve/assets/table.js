@@ -1,5 +1,5 @@
-// Nodes and edges as tables: what the drawing shows, for those who cannot see it and for those who copy numbers. And workers, which are
-// drawn nowhere.
+// Nodes and edges as tables: the contents of the drawing, for those who cannot see it or want to copy numbers. Also workers, which are
+// not drawn.
 
 import { count, dropped, element, milliseconds, rate, say, seconds, share, states } from "./words.js";
 
@@ -65,7 +65,7 @@ class Table {
   }
 }
 
-/** Who computes the units of a job, where that is done elsewhere. */
+/** The workers of a job whose units are computed on other machines. */
 export class WorkerTable {
   constructor(root) {
     this.root = root;

@@ -1,14 +1,14 @@
-// The last packets of one edge, in short.
+// The last packets of one edge, one line each.
 
 import { element, milliseconds, say } from "./words.js";
 
-/** Rows that are shown. */
+/** Maximum number of rows shown. */
 const MOST_ROWS = 20;
 
 export class TapTable {
   #edge = null;
 
-  /** @param {(message: object) => void} tell says something to the run */
+  /** @param {(message: object) => void} tell sends a message to the run */
   constructor(tell, changed) {
     this.tell = tell;
     this.changed = changed;
@@ -18,13 +18,13 @@ export class TapTable {
     document.getElementById("tap-close").onclick = () => this.choose(null);
   }
 
-  /** The graph's edges, after which edges are named. The same edge is looked at again after the connection was lost. */
+  /** Sets the graph's edges, by which edges are named. After a lost connection, the same edge is tapped again. */
   begin(edges) {
     this.edges = edges;
     if (this.#edge !== null) this.tell({ tap: this.#edge });
   }
 
-  /** Looks at an edge; the same one again, or null, at none. */
+  /** Taps an edge; the same one again, or null, ends the tap. */
   choose(number) {
     this.#edge = number === this.#edge ? null : number;
     const edge = this.edges[this.#edge];

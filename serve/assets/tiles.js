@@ -1,13 +1,13 @@
-// A tile for each stream: its newest picture, what it is doing, its faces, and what can be done with it.
+// A tile for each stream: its newest picture, its state, its faces, and its controls.
 //
-// A tile asks for the next picture when it has shown the last one and is on the screen: that is its credit. So pictures come as fast
+// A tile requests the next picture when it has shown the last one and is on the screen: that is its credit. So pictures come as fast
 // as this browser shows them, and what nobody sees is neither encoded nor sent.
 
 import { Faces } from "./faces.js";
 import { ask } from "./controls.js";
 import { count, element, milliseconds, rate, say } from "./words.js";
 
-/** Milliseconds after which a tile counts how often it is shown. */
+/** Milliseconds over which a tile counts its pictures. */
 const RATE_SPAN_MS = 2000;
 
 class Tile {
@@ -83,22 +83,22 @@ class Tile {
 /** All tiles. */
 export class Tiles {
   #tiles = new Map();
-  /** Names of streams that are over and whose tiles somebody has put away. */
+  /** Names of ended streams whose tiles were dismissed. */
   #dismissed = new Set();
 
-  /** @param {(message: object) => void} tell says something to the run */
+  /** @param {(message: object) => void} tell sends a message to the run */
   constructor(root, tell) {
     this.root = root;
     this.tell = tell;
     this.observer = new IntersectionObserver((entries) => this.#moved(entries));
   }
 
-  /** The streams as they are now. */
+  /** Updates the tiles to the current streams. */
   update(all) {
     for (const { name, state } of all) {
       if (state !== "over") this.#dismissed.delete(name);
     }
-    // One that was opened again has a tile under its new name.
+    // A reopened stream has a tile under its new name.
     const streams = all.filter((stream) => !this.#dismissed.has(stream.name) && !(stream.state === "over" && stream.reopened_as));
     for (const stream of streams) {
       let tile = this.#tiles.get(stream.name);
@@ -109,7 +109,7 @@ export class Tiles {
         this.root.append(tile.root);
         this.observer.observe(tile.canvas);
       }
-      // A stream that came after its tile was on the screen.
+      // A stream that began after its tile was on the screen.
       const begins = tile.streamState === "over" && stream.state !== "over";
       tile.streamState = stream.state;
       tile.update(stream);
@@ -123,7 +123,7 @@ export class Tiles {
   #dismiss(name) {
     this.#dismissed.add(name);
     this.#drop(name);
-    // Who works by keyboard goes on from where the tiles begin.
+    // Keyboard focus continues where the tiles begin.
     document.getElementById("streams").focus();
   }
 
@@ -148,7 +148,7 @@ export class Tiles {
     if (tile.isOnScreen) this.tell({ credit: [tile.name] });
   }
 
-  /** The connection is new: nothing is on its way any more. */
+  /** Requests the pictures of visible tiles on a new connection. */
   begin() {
     const names = [...this.#tiles.values()].filter((tile) => tile.isOnScreen).map((tile) => tile.name);
     if (names.length) this.tell({ credit: names });

@@ -1,11 +1,11 @@
-// Numbers and times as people read them.
+// Numbers and times formatted for people.
 
 /** `12.3/s` */
 export function rate(perSecond) {
   return `${perSecond.toFixed(perSecond < 100 ? 1 : 0)}/s`;
 }
 
-/** `4.1 ms`, `1.2 s`; `–` for what is not known. */
+/** `4.1 ms`, `1.2 s`; `–` if unknown. */
 export function milliseconds(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
@@ -33,7 +33,7 @@ export function counted(number, what) {
   return `${count(number)} ${what}${number === 1 ? "" : "s"}`;
 }
 
-/** At most so many letters: of names that are alike, beginning or end tells them apart. */
+/** Shortens a name, keeping its beginning and end, since similar names differ in one of them. */
 export function shortened(name, most) {
   const letters = [...name];
   if (letters.length <= most) return name;
@@ -47,12 +47,12 @@ export function states(byState) {
   return parts.length === 1 && parts[0].startsWith("1 ") ? parts[0].slice(2) : parts.join(", ");
 }
 
-/** The time of day of seconds since 1970. */
+/** Formats seconds since 1970 as the time of day. */
 export function timeOfDay(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
 }
 
-/** All that was dropped on an edge, and why: `12 (full 10, old 2)`. */
+/** The packets dropped on an edge, by cause: `12 (full 10, old 2)`. */
 export function dropped(byCause) {
   const causes = Object.entries(byCause);
   const sum = causes.reduce((sum, [, packets]) => sum + packets, 0);
@@ -70,7 +70,7 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Changes a text only where it differs, so that a screen reader says nothing twice. */
+/** Changes a text only if it differs, so that a screen reader does not repeat it. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

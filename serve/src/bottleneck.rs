@@ -1,20 +1,20 @@
-//! Which node holds up the others, in words. What else is wrong is told by `troubles.rs`.
+//! Names the node that holds up the others. Other problems are described in `troubles.rs`.
 
 use crate::numbers::{EdgeNumbers, NodeNumbers};
 
-/// From this fullness on a queue counts as filling.
+/// Fullness from which a queue counts as filling.
 pub(crate) const FILLING: f64 = 0.5;
-/// From this fullness on it counts as full.
+/// Fullness from which a queue counts as full.
 pub(crate) const FULL: f64 = 0.8;
-/// From this share of time in calls on a node counts as busy.
+/// Share of time in calls from which a node counts as busy.
 const BUSY: f64 = 0.8;
-/// From this share of time waiting for room on, that is said of it.
+/// Share of time waiting for room from which a node counts as held up.
 const WAITING: f64 = 0.2;
 
-/// The node before which packets pile up or are dropped while it does not itself wait for room, in words; none where
-/// all keep pace.
+/// Describes the node before which packets pile up or are dropped and which is not itself waiting for room; none if all
+/// keep pace.
 ///
-/// A short queue that drops is seldom seen full: that it drops says more than how full it is.
+/// A short queue that drops is seldom seen full, so dropping counts more than fullness.
 pub(crate) fn bottleneck(nodes: &[NodeNumbers], edges: &[EdgeNumbers]) -> Option<String> {
     let held_up: Vec<HeldUp<'_>> = nodes
         .iter()
@@ -22,7 +22,7 @@ pub(crate) fn bottleneck(nodes: &[NodeNumbers], edges: &[EdgeNumbers]) -> Option
         .filter(|held_up| held_up.filled >= FILLING || held_up.dropped_per_s > 0.0)
         .collect();
     let waits = |held_up: &&HeldUp<'_>| held_up.node.blocked >= 0.5;
-    // One that is not there works at nothing, and holds up most.
+    // A node that is restarting is not working, yet holds up the others most.
     let busiest = |a: &&HeldUp<'_>, b: &&HeldUp<'_>| {
         let gone = a.is_gone().cmp(&b.is_gone());
         gone.then(a.node.busy.total_cmp(&b.node.busy))
@@ -33,7 +33,7 @@ pub(crate) fn bottleneck(nodes: &[NodeNumbers], edges: &[EdgeNumbers]) -> Option
     Some(held_up.words())
 }
 
-/// A node, and what waits for it or is dropped before it.
+/// A node, with what waits or is dropped before it.
 struct HeldUp<'a> {
     node: &'a NodeNumbers,
     /// Fullness of its fullest queue.
@@ -73,7 +73,7 @@ impl<'a> HeldUp<'a> {
         };
         let mut words = match self.node {
             _ if self.is_gone() => {
-                format!("{name} holds up others: it failed and is built anew{queue}.")
+                format!("{name} holds up others: it failed and is being restarted{queue}.")
             }
             node if node.busy >= BUSY => format!(
                 "{name} is the bottleneck: it works {busy} of the time{queue}{}.",
@@ -192,7 +192,7 @@ mod tests {
         for (busy, blocked, said) in [
             (0.6, 0.0, "draw does not always keep pace: it works 60 %"),
             (0.95, 0.0, "draw is the bottleneck: it works 95 %"),
-            // Nobody behind it is full: it alone can be named.
+            // No node behind it is full: it is the only one to name.
             (
                 0.1,
                 0.9,
@@ -215,7 +215,7 @@ mod tests {
         let words = bottleneck(&[node("detect", 0.6, 0.4), breaks], &edges).unwrap();
         assert_eq!(
             words,
-            "breaks holds up others: it failed and is built anew, and its queue is 82 % full."
+            "breaks holds up others: it failed and is being restarted, and its queue is 82 % full."
         );
     }
 }

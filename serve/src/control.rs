@@ -1,4 +1,5 @@
-//! What may be changed: streams come, go and are opened again, the run drains or stops. Who may is the guard's.
+//! The controls of the page: adding, removing and reopening streams, draining and stopping the run. The guard decides
+//! who may use them.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::watched_run::{Source, WatchedRun};
 
-/// Schemes that a stream may have whose page others can see.
+/// Permitted schemes for streams if others can see the page.
 const NETWORK: [&str; 4] = ["rtsp", "rtsps", "http", "https"];
 
 type Run = State<Arc<WatchedRun>>;
@@ -44,7 +45,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
     serde_json::from_slice(body).map_err(|error| {
         (
             StatusCode::BAD_REQUEST,
-            format!("not what is asked for: {error}\n"),
+            format!("invalid request: {error}\n"),
         )
     })
 }
@@ -72,7 +73,7 @@ async fn reconnect(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
         .source(&name)
         .ok_or_else(|| match run.handle.stream_report(&name) {
             Some(_) => refused(&format!(
-                "the stream `{name}` was neither listed nor added: what gives it opens it once"
+                "the stream `{name}` was neither listed nor added: its provider opens it once"
             )),
             None => unknown(&name),
         })?;
@@ -101,7 +102,8 @@ fn refused(why: &str) -> Answer {
     (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"))
 }
 
-/// A stream that comes from another machine ends where its source is: there its packets would wait for room for ever.
+/// Refuses streams from another machine: they are ended where their source is, since its packets would otherwise wait
+/// for room forever.
 fn refuse_of_another_machine(run: &WatchedRun, name: &str) -> Result<(), Answer> {
     match run.handle.edge_of(name) {
         Some(edge) => Err(refused(&format!(
@@ -111,8 +113,8 @@ fn refuse_of_another_machine(run: &WatchedRun, name: &str) -> Result<(), Answer>
     }
 }
 
-/// Opens a stream, in the place of another one if there is one: that ends only if this one could begin. The engine
-/// checks its name as it does in files, and waits until its nodes are there.
+/// Opens a stream, optionally in place of another one, which ends only if the new one could begin. The engine checks
+/// its name as in graph files, and waits until its nodes exist.
 async fn open(
     run: Arc<WatchedRun>,
     source: Source,
@@ -144,11 +146,13 @@ async fn open(
     }
 }
 
-/// Whether a stream may come from there. Where others see the page, files and devices of this machine are not theirs to
-/// open.
+/// Checks whether a stream may have this URI. If others see the page, they may not open files and devices of this
+/// machine.
 fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
     if uri.is_empty() || uri.len() > 2048 || uri.chars().any(char::is_control) {
-        return Err("a stream's URI has 1 to 2048 characters and none that controls\n".to_owned());
+        return Err(
+            "a stream's URI has 1 to 2048 characters and no control characters\n".to_owned(),
+        );
     }
     let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
     let is_network = scheme.is_some_and(|scheme| {
@@ -160,7 +164,7 @@ fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
         Ok(())
     } else {
         Err(
-            "only rtsp, rtsps, http and https: files and devices can be added where the page is for this machine alone\n"
+            "only rtsp, rtsps, http and https: files and devices can be added only if the page is not reachable from other machines\n"
                 .to_owned(),
         )
     }

@@ -1,5 +1,5 @@
-//! Makes the numbers that are shown from a snapshot and rates: instances become nodes, streams of an edge become an
-//! edge.
+//! Computes the displayed numbers from a snapshot and rates: instances are combined into nodes, and streams of an edge
+//! into an edge.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,12 +15,12 @@ use crate::numbers::{
 };
 use crate::troubles::troubles;
 
-/// A source that has been lost for longer is offline.
+/// Time after which a lost source counts as offline.
 const OFFLINE_AFTER_S: f64 = 10.0;
-/// Share of the newest value in a smoothed fullness: seconds, not moments, are shown.
+/// Weight of the newest value in the smoothed fullness: the page shows seconds, not moments.
 const NEWEST: f64 = 0.4;
 
-/// A snapshot of a run, how fast it is, and what the page remembers.
+/// A snapshot of a run, its rates, and what the page remembers.
 pub(crate) struct Moment<'a> {
     pub(crate) view: &'a GraphView,
     pub(crate) now: &'a Snapshot,
@@ -34,14 +34,14 @@ pub(crate) struct Moment<'a> {
     pub(crate) clocks: Option<ClockNumbers>,
 }
 
-/// Counts, and remembers how full edges have been.
+/// Computes the numbers, and remembers the fullness of edges.
 #[derive(Default)]
 pub(crate) struct Counting {
     fullness: BTreeMap<(usize, String), f64>,
 }
 
 impl Counting {
-    /// The numbers of a moment.
+    /// Returns the numbers of a moment.
     pub(crate) fn numbers(&mut self, moment: &Moment<'_>) -> Numbers {
         let nodes = nodes(moment);
         let edges = self.edges(moment);
@@ -103,7 +103,7 @@ impl Counting {
     }
 }
 
-/// Mean time in the queues of a node, weighted by how many packets each of its instances took.
+/// Returns the mean time in the queues of a node, weighted by how many packets each of its instances took.
 fn wait_ms(node: &str, rates: &Rates) -> f64 {
     let instances = rates.nodes.iter().filter(|(place, _)| place.node == node);
     let (sum, received) = instances.fold((0.0, 0.0), |(sum, received), (_, rates)| {
@@ -162,7 +162,7 @@ fn add_node(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
     let Some(rates) = moment.rates.nodes.get(&now.place) else {
         return;
     };
-    // The mean over instances, weighted by how many packets each had.
+    // The mean over instances, weighted by their numbers of packets.
     let processed = node.processed_per_s + rates.processed;
     if processed > 0.0 {
         let sum = node.service_ms * node.processed_per_s + rates.service_ms * rates.processed;
@@ -170,7 +170,7 @@ fn add_node(node: &mut NodeNumbers, now: &NodeNow, moment: &Moment<'_>) {
     }
     node.processed_per_s = processed;
     node.failed_per_s += rates.failed;
-    // A call counts when it returns: one that began before the span would make it more than all of it.
+    // A call is counted when it returns: one that began before the span would make the share exceed 1.
     let busy = (rates.busy / now.replicas.max(1) as f64).min(1.0);
     node.busy = node.busy.max(busy);
     node.blocked = node.blocked.max(rates.blocked);
@@ -234,7 +234,7 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
     streams
 }
 
-/// Packets that were dropped, and that were lost, on the way to the sink that lacks most of them. Losses are named
+/// Returns the numbers of packets dropped and lost on the way to the sink that lacks most of them. Losses are named
 /// `CAUSE at NODE`.
 fn missing<'a>(sinks: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> (u64, u64) {
     let (mut most_dropped, mut most_lost) = (0, 0);
@@ -306,9 +306,7 @@ fn stream_state(now: &StreamNow, moment: &Moment<'_>) -> (&'static str, Option<S
         Some(NodeState::Starting) => ("starting", None),
         Some(NodeState::Restarting { in_s }) => (
             "reconnecting",
-            Some(format!(
-                "its source failed and is built anew in {in_s:.1} s"
-            )),
+            Some(format!("its source failed and is restarted in {in_s:.1} s")),
         ),
         Some(NodeState::Ended) => ("ending", Some("what was captured goes through".to_owned())),
         _ => ("running", None),

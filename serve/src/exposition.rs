@@ -1,4 +1,4 @@
-//! Metrics with their values, put together as Prometheus' classic text format has them. What is measured is elsewhere.
+//! Metrics with their values, written in Prometheus' classic text format. The values come from elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::metric_family::{Family, Kind};
 /// Labels and their values.
 pub(crate) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-/// All families, in the order of their names.
+/// All families, ordered by name.
 #[derive(Default)]
 pub(crate) struct Exposition(BTreeMap<&'static str, MetricFamily>);
 
 impl Exposition {
-    /// A value of a counter or a gauge.
+    /// Adds a value of a counter or a gauge.
     pub(crate) fn number(&mut self, family: &Family, labels: &Labels<'_>, value: f64) {
         let mut metric = labelled(labels);
         if family.kind == Kind::Counter {
@@ -33,7 +33,7 @@ impl Exposition {
         self.add(family, metric);
     }
 
-    /// What a histogram has counted.
+    /// Adds a histogram.
     pub(crate) fn times(&mut self, family: &Family, labels: &Labels<'_>, times: &Times) {
         let mut histogram = Histogram::default();
         histogram.set_sample_count(times.count);
@@ -66,10 +66,10 @@ impl Exposition {
         family.mut_metric().push(metric);
     }
 
-    /// The text.
+    /// Returns the text.
     ///
     /// # Errors
-    /// Prometheus' library cannot write it: a name that is not valid.
+    /// Fails if Prometheus' library cannot write it, as for an invalid name.
     pub(crate) fn into_text(self) -> prometheus::Result<String> {
         let families: Vec<_> = self.0.into_values().collect();
         TextEncoder::new().encode_to_string(&families)

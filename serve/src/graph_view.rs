@@ -1,4 +1,4 @@
-//! The graph as the page draws it: nodes and edges of the file, not their instances.
+//! The graph as drawn by the page: nodes and edges of the file, not their instances.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) struct NodeView {
     pub(crate) is_source: bool,
 }
 
-/// From an output to an input.
+/// An edge from an output to an input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct EdgeView {
     pub(crate) from: String,
@@ -70,7 +70,7 @@ impl GraphView {
         }
     }
 
-    /// By nodes and ports: the number of an edge in [`GraphView::edges`].
+    /// Returns the indices of edges in [`GraphView::edges`] by nodes and ports.
     pub(crate) fn edge_numbers(&self) -> BTreeMap<[&str; 4], usize> {
         let edges = self.edges.iter().enumerate();
         edges
@@ -78,14 +78,14 @@ impl GraphView {
             .collect()
     }
 
-    /// Whether an instance is one of a source.
+    /// Returns whether an instance belongs to a source.
     pub(crate) fn is_source(&self, place: &Place) -> bool {
         let mut nodes = self.nodes.iter();
         nodes.any(|node| node.is_source && node.name == place.node)
     }
 }
 
-/// What [`GraphView::edge_numbers`] is asked with.
+/// Returns the key of an edge in [`GraphView::edge_numbers`].
 pub(crate) fn edge_key(edge: &EdgeNow) -> [&str; 4] {
     [&edge.from.node, &edge.output, &edge.to.node, &edge.input]
 }

@@ -1,10 +1,10 @@
-//! Who may ask for what: host, origin, token. Decisions alone; what is answered is the router's.
+//! Access control by host, origin and token. Only decides; the router answers.
 //!
-//! - **Host** must be an address, `localhost` or a name that was given: a page of another name whose address was turned
-//!   to this machine (DNS rebinding) gets nothing.
-//! - **Origin** must be that of the host on an upgrade and on every change: other sites that a browser has open can
-//!   neither watch nor steer. It may be absent only with a Bearer token, which browsers do not send by themselves.
-//! - **Token**, where there is one, comes as Bearer or as the cookie that was given for it.
+//! - **Host** must be an address, `localhost` or a configured name: a page under another name whose address was
+//!   redirected to this machine (DNS rebinding) gets nothing.
+//! - **Origin** must match the host for upgrades and changes: other sites open in the browser can neither watch nor
+//!   steer the run. It may be absent only with a Bearer token, which browsers do not send by themselves.
+//! - **Token**, if there is one, is sent as Bearer or as the cookie that was issued for it.
 
 use std::net::IpAddr;
 
@@ -13,29 +13,29 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use crate::token::Token;
 
-/// Decides what may be asked for.
+/// Decides which requests are answered.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// Names besides addresses and `localhost`.
+    /// Permitted names besides addresses and `localhost`.
     pub(crate) hosts: Vec<String>,
-    /// None where everybody on this machine may see the page.
+    /// None if everybody on this machine may see the page.
     pub(crate) token: Option<Token>,
-    /// The port is in the cookie's name: browsers send the cookies of one port to all of a host.
+    /// The port, which is part of the cookie's name: browsers send the cookies of one port to all ports of a host.
     pub(crate) port: u16,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
 }
 
-/// Why something is not given.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Not one `Host`, or none that makes sense.
+    /// There is not exactly one `Host`, or it is malformed.
     NoHost,
-    /// A name that was not given.
+    /// The host name is not permitted.
     ForeignHost,
-    /// No token, or a wrong one.
+    /// The token is missing or wrong.
     NoToken,
-    /// An upgrade or a change from elsewhere.
+    /// An upgrade or a change was requested by another site.
     ForeignOrigin,
 }
 
@@ -60,7 +60,7 @@ impl Refusal {
 }
 
 impl Guard {
-    /// Whether a request may be answered.
+    /// Checks whether a request may be answered.
     pub(crate) fn check(&self, request: &Parts) -> Result<(), Refusal> {
         let host = one(&request.headers, &header::HOST).ok_or(Refusal::NoHost)?;
         self.check_host(host)?;
@@ -95,7 +95,7 @@ impl Guard {
             return Ok(());
         }
         let origin = one(headers, &header::ORIGIN).ok_or(Refusal::ForeignOrigin)?;
-        // A proxy before a server without TLS may speak it.
+        // A proxy in front of a server without TLS may use it.
         let own = origin.strip_prefix("https://").or_else(|| {
             let plain = origin.strip_prefix("http://");
             plain.filter(|_| self.scheme == "http")
@@ -134,7 +134,7 @@ impl Guard {
         format!("fermata-{}", self.port)
     }
 
-    /// The cookie for who has given the token; none if it is wrong or there is none to give.
+    /// Returns the cookie for a client that sent the token; none if the token is wrong or not required.
     pub(crate) fn cookie_for(&self, given: &str) -> Option<String> {
         let token = self.token.as_ref().filter(|token| token.is(given))?;
         let secure = if self.scheme == "https" {
@@ -154,7 +154,7 @@ fn reads(request: &Parts) -> bool {
     matches!(request.method, Method::GET | Method::HEAD)
 }
 
-/// Whether something is asked for that everybody gets.
+/// Returns whether a request needs no token.
 pub(crate) fn is_open(request: &Parts) -> bool {
     let path = request.uri.path();
     if reads(request) {
@@ -164,7 +164,7 @@ pub(crate) fn is_open(request: &Parts) -> bool {
     }
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that occurs exactly once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -173,7 +173,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     }
 }
 
-/// `host` of `host:port`, `[::1]` of `[::1]:port`; none for what is neither.
+/// Returns `host` of `host:port`, `[::1]` of `[::1]:port`; none for anything else.
 fn without_port(host: &str) -> Option<&str> {
     let (name, port) = match host.rfind(']') {
         Some(end) => host.split_at(end + 1),

@@ -1,4 +1,4 @@
-//! `/healthz`: the server answers. `/readyz`: every node has been created, as long as the page is served.
+//! `/healthz`: the server answers. `/readyz`: every node has been created and the run is still served.
 
 use std::sync::Arc;
 

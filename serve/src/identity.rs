@@ -1,4 +1,4 @@
-//! Who the page is to browsers that ask over TLS: a certificate and its key, from files or made for one run.
+//! The page's TLS identity: a certificate and its key, read from files or made for one run.
 
 use std::fmt;
 use std::fs::File;
@@ -13,12 +13,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 
-/// Bytes of the largest file of certificates.
+/// Maximum size of a certificate file in bytes.
 const MOST_PEM: u64 = 1 << 20;
-/// Names under which a page can always be asked for.
+/// Names by which a page can always be reached.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// A certificate, those that lead from it to its authority, and its key.
+/// A certificate with its chain and its key.
 #[derive(Clone)]
 pub struct Identity {
     config: Arc<ServerConfig>,
@@ -38,7 +38,7 @@ pub enum IdentityError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The key is that of another certificate, or of a kind that is not known.
+    /// The key belongs to another certificate, or its kind is not supported.
     #[error("the certificate and its key cannot be used: {0}")]
     Unfit(#[from] rustls::Error),
     /// A certificate could not be made.
@@ -47,10 +47,11 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// The certificates of a PEM file, the page's own first, and its key in another (PKCS #8, PKCS #1 or SEC1).
+    /// Reads the certificates of a PEM file, the page's own first, and its key from another file (PKCS #8, PKCS #1 or
+    /// SEC1).
     ///
     /// # Errors
-    /// A file cannot be read or holds something else, or the key is that of another certificate.
+    /// Fails if a file cannot be read or holds something else, or if the key belongs to another certificate.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
         let cannot = |what, path: &Path, reason: String| IdentityError::Read {
             what,
@@ -71,11 +72,11 @@ impl Identity {
         Self::new(chain, key)
     }
 
-    /// A certificate that nobody has signed, for these names and addresses and for this machine's own. Its key is in
-    /// memory alone, so it is of no use when the run is over.
+    /// Makes a self-signed certificate for these names and addresses and for this machine's own. Its key exists only in
+    /// memory, so it is useless once the run is over.
     ///
     /// # Errors
-    /// A name cannot stand in a certificate, or the system has no random bytes.
+    /// Fails if a name cannot be put in a certificate, or the system has no random bytes.
     pub fn fresh(names: &[String]) -> Result<Self, IdentityError> {
         let names = names.iter().map(String::as_str).chain(OWN_NAMES);
         let names: Vec<String> = names.map(str::to_owned).collect();
@@ -109,7 +110,7 @@ impl Identity {
         })
     }
 
-    /// The SHA-256 of the certificate, as browsers show it.
+    /// Returns the SHA-256 of the certificate, as browsers show it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -119,7 +120,7 @@ impl Identity {
     }
 }
 
-/// Reads a file of certificates or a key. It may be a pipe: what gives out secrets writes to one.
+/// Reads a file of certificates or a key. The file may be a pipe, as tools that hand out secrets use.
 fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     let mut pem = Vec::new();
     let file = File::open(path)?;

@@ -1,4 +1,4 @@
-//! What has happened to the run, newest last, and how streams have ended.
+//! The events of the run, newest last, and how streams have ended.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -10,21 +10,21 @@ use serde::Serialize;
 
 use crate::lock::lock;
 
-/// Entries that are kept.
+/// Maximum number of entries kept.
 const MOST_ENTRIES: usize = 200;
-/// Streams that have ended and are still shown.
+/// Maximum number of ended streams kept.
 const MOST_OVER: usize = 64;
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Entry {
-    /// Counts from 1.
+    /// Number of the entry, from 1.
     pub(crate) number: u64,
     /// Seconds since 1970.
     pub(crate) at_s: f64,
     /// `started`, `ended`, `restarted`, `lost`, `restored`, `draining`, `stopping`, `fault`, `missed`, `asked`.
     pub(crate) kind: &'static str,
-    /// In words.
+    /// Description.
     pub(crate) text: String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Over {
     pub(crate) how: How,
-    /// In words.
+    /// Description.
     pub(crate) reason: String,
     /// The stream that took its place.
     pub(crate) reopened_as: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct Over {
     number: u64,
 }
 
-/// What has happened.
+/// The events of a run.
 #[derive(Default)]
 pub(crate) struct Journal(Mutex<Entries>);
 
@@ -49,16 +49,16 @@ struct Entries {
     number: u64,
     entries: VecDeque<Entry>,
     over: BTreeMap<String, Over>,
-    /// What went wrong last at each instance, until it is mended.
+    /// The last problem of each instance, until it is resolved.
     wrong: BTreeMap<String, String>,
     /// The newest fault, with its place.
     last_fault: Option<String>,
-    /// Streams that are opened again, which have not ended yet, and those that take their places.
+    /// Streams to be reopened that have not ended yet, and those that replace them.
     reopened: BTreeMap<String, String>,
 }
 
 impl Journal {
-    /// Adds what an event says.
+    /// Adds an event.
     pub(crate) fn event(&self, event: &RunEvent) {
         let mut entries = self.lock();
         match event {
@@ -76,7 +76,7 @@ impl Journal {
             RunEvent::Restarted { node } => {
                 let reason = entries.wrong.remove(node);
                 let reason = reason.map(|reason| format!(", because it failed: {reason}"));
-                let text = format!("{node} was built anew{}", reason.unwrap_or_default());
+                let text = format!("{node} was restarted{}", reason.unwrap_or_default());
                 entries.add("restarted", text);
             }
             RunEvent::Lost { node, reason } => {
@@ -116,12 +116,12 @@ impl Journal {
         }
     }
 
-    /// Adds what somebody asked for on the page.
+    /// Adds a request from the page.
     pub(crate) fn asked(&self, text: String) {
         self.lock().add("asked", text);
     }
 
-    /// Adds that somebody opened a stream again: its end is no loss, it goes on under another name.
+    /// Adds that a stream was reopened: its end is not a loss, since it continues under another name.
     pub(crate) fn reopened(&self, stream: &str, as_stream: &str) {
         let mut entries = self.lock();
         let text = format!("the page opens stream {stream} again, as {as_stream}");
@@ -136,19 +136,19 @@ impl Journal {
         }
     }
 
-    /// The newest fault, with its place.
+    /// Returns the newest fault, with its place.
     pub(crate) fn last_fault(&self) -> Option<String> {
         self.lock().last_fault.clone()
     }
 
-    /// Entries after a number.
+    /// Returns the entries after a number.
     pub(crate) fn after(&self, number: u64) -> Vec<Entry> {
         let entries = self.lock();
         let later = entries.entries.iter().filter(|entry| entry.number > number);
         later.cloned().collect()
     }
 
-    /// The streams that have ended, with how and why.
+    /// Returns the streams that have ended, with how and why.
     pub(crate) fn over(&self) -> BTreeMap<String, Over> {
         self.lock().over.clone()
     }
@@ -257,7 +257,7 @@ mod tests {
         assert!(journal.over().is_empty());
     }
 
-    /// The texts and kinds of what events say.
+    /// Returns the kinds and texts of the entries for events.
     fn told(events: &[RunEvent]) -> Vec<(&'static str, String)> {
         let journal = Journal::default();
         events.iter().for_each(|event| journal.event(event));
@@ -296,9 +296,9 @@ mod tests {
                 text("restored", "capture@door has its source again"),
                 text(
                     "restarted",
-                    "capture@door was built anew, because it failed: panicked: at 7"
+                    "capture@door was restarted, because it failed: panicked: at 7"
                 ),
-                // What was mended is no reason any more.
+                // A resolved problem is no longer a reason.
                 text(
                     "ended",
                     "stream door is over: it was asked to end; some of what had been captured was dropped or lost on the way"

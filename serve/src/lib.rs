@@ -2,26 +2,26 @@
 //!
 //! # What it solves
 //!
-//! - **Watching must not change what is watched.** Whatever a browser does, it costs the graph nothing but what it asks
-//!   for: numbers are read from the books once a second however many look, frames are encoded only while somebody sees
-//!   them, and a browser that is slow gets fewer of them.
-//! - **A camera's picture is private.** Without a token the page is for this machine alone, other sites that the
-//!   browser has open get nothing from it, and with a certificate nobody reads along.
+//! - **Watching must not change what is watched.** Browsers cost the graph nothing beyond what they request: numbers
+//!   are read from the books once a second however many browsers are watching, frames are encoded only while somebody
+//!   sees them, and a slow browser gets fewer of them.
+//! - **A camera's picture is private.** Without a token the page is reachable only from this machine, other sites open
+//!   in the browser get nothing from it, and with a certificate nobody can eavesdrop.
 //!
 //! # What it is not
 //!
-//! No archive: it shows what is now. No configuration of graphs: it adds, removes and reconnects streams, drains and
-//! stops.
+//! Not an archive: it shows only the present. Not a configuration tool for graphs: it adds, removes and reconnects
+//! streams, and drains and stops the run.
 //!
 //! # Map
 //!
 //! | to … | read |
 //! | --- | --- |
-//! | serve a run | [`Listening`] takes the address, [`Listening::start`] serves a [`WatchedRun`] there |
-//! | add a route | `router.rs`; each file of routes gives a router |
-//! | know who may ask for what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS), `places.rs` (how many at once) |
-//! | know what the page is told | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `bottleneck.rs` and `troubles.rs` (what is wrong, in words), `video.rs` (pictures), `tap.rs`, `journal.rs` |
-//! | add a metric | `metric_names.rs` says what it is, `metrics.rs` where its value is from, `exposition.rs` writes it |
+//! | serve a run | [`Listening`] binds the address, [`Listening::start`] serves a [`WatchedRun`] there |
+//! | add a route | `router.rs`; each file of routes returns a router |
+//! | know who may request what | `guard.rs` (decisions), `token.rs`, `sign_in.rs`, `identity.rs` (TLS), `places.rs` (connection limit) |
+//! | know what is sent to the page | `session.rs` (one browser), `watcher.rs`, `counting.rs` and `numbers.rs` (numbers), `bottleneck.rs` and `troubles.rs` (what is wrong, in words), `video.rs` (pictures), `tap.rs`, `journal.rs` |
+//! | add a metric | `metric_names.rs` names it, `metrics.rs` reads its value, `exposition.rs` writes it |
 //! | change the page | `assets/`: plain modules, embedded as they are |
 
 mod bottleneck;

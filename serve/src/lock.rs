@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks, also after a panic under the lock: what is kept is changed in single steps (put in, taken out or counted),
-/// and a page that goes on with it shows no worse than a number that is old.
+/// Locks a mutex even if a holder panicked: the data are only changed in single steps (insert, remove, count), so the
+/// worst consequence for the page is a stale number.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,19 +1,19 @@
-//! Measures that a program has besides the run's books, such as the workers of a job: they are shown with those at
-//! `/metrics`. Owns what a measure is.
+//! A program's own measures besides the run's books, such as the workers of a job: they are shown with those at
+//! `/metrics`.
 
 use crate::metric_family::Family;
 
-/// Of a measure, one value.
+/// One value of a measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
-    /// What is measured: a counter or a gauge.
+    /// The metric: a counter or a gauge.
     pub family: &'static Family,
-    /// What it is of.
+    /// The labels.
     pub labels: Vec<(&'static str, String)>,
-    /// How much.
+    /// The value.
     pub value: f64,
 }
 
-/// Gives the measures at each scrape: a service that a program lends to its run. The same family always has the same
-/// labels, and there are as few values of a label as people want to look at.
+/// Returns the measures at each scrape: a service that a program lends to its run. A family must always have the same
+/// labels, and labels must have few values.
 pub struct Measures(pub Box<dyn Fn() -> Vec<Measure> + Send + Sync>);

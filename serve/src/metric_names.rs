@@ -1,4 +1,4 @@
-//! The metrics of a run: their names, and what they say. The guide's list is `docs/metrics.md`.
+//! The names and help texts of a run's metrics. They are listed in `docs/metrics.md`.
 
 use crate::metric_family::Family;
 
@@ -28,7 +28,7 @@ pub(crate) const RUN_DELIVERED_PACKETS: Family = Family::counter(
 );
 pub(crate) const NODE_UP: Family = Family::gauge(
     "fermata_node_up",
-    "1 while the node works or waits for work; 0 while it starts, has lost its device, is built anew, or has ended.",
+    "1 while the node works or waits for work; 0 while it starts, has lost its device, is being restarted, or has ended.",
 );
 pub(crate) const NODE_RECEIVED_PACKETS: Family = Family::counter(
     "fermata_node_received_packets_total",
@@ -48,7 +48,7 @@ pub(crate) const NODE_RUNNING_CALL_AGE_SECONDS: Family = Family::gauge(
 );
 pub(crate) const NODE_RESTARTS: Family = Family::counter(
     "fermata_node_restarts_total",
-    "How often the actor was built anew.",
+    "How often the actor was restarted.",
 );
 pub(crate) const NODE_BUSY_SECONDS: Family = Family::counter(
     "fermata_node_busy_seconds_total",

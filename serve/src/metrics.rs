@@ -1,4 +1,4 @@
-//! `/metrics`: the books of the run in Prometheus' classic text format, read at each scrape. There are no second
+//! `/metrics`: the books of the run in Prometheus' classic text format, read at each scrape. There are no separate
 //! counters.
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn exposition(snapshot: &Snapshot, measures: &[Measure]) -> Exposition {
         self::measure(&mut exposition, measure);
     }
     run(&mut exposition, snapshot);
-    // Units come and go by the thousand: series of their own would be without bounds.
+    // Units come and go by the thousand: series of their own would be unbounded.
     let nodes = snapshot.nodes.iter();
     for node in nodes.filter(|node| !snapshot.has_units || node.place.stream.is_none()) {
         self::node(&mut exposition, node);
@@ -153,7 +153,7 @@ fn edge(to: &mut Exposition, edge: &EdgeNow) {
 fn stream(to: &mut Exposition, stream: &StreamNow, nodes: &[NodeNow]) {
     let name = &*stream.name;
     let labels = vec![("stream", name)];
-    // A shared source is a stream that is named after its node.
+    // A shared source is a stream named after its node.
     let is_of_it = |node: &&NodeNow| match &node.place.stream {
         Some(of) => *of == stream.name,
         None => node.place.node == stream.name,
@@ -174,7 +174,7 @@ fn stream(to: &mut Exposition, stream: &StreamNow, nodes: &[NodeNow]) {
         stream.delivered as f64,
     );
     for sink in &stream.sinks {
-        // The sink of a stream is `video@door`; the stream has a label of its own.
+        // The sink of a stream is `video@door`; the stream has its own label.
         let node = InstanceName::parse(&sink.name).node;
         let labels = vec![("node", node), ("stream", name)];
         to.number(

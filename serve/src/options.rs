@@ -5,35 +5,35 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::identity::Identity;
 use crate::token::Token;
 
-/// Where the page is unless somebody says otherwise: on this machine alone.
+/// The default address, reachable only from this machine.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Where and for whom a run is served.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Where to listen; port 0 takes any that is free.
+    /// Where to listen; port 0 chooses a free one.
     pub address: SocketAddr,
-    /// Names by which the page may be asked for, besides addresses and `localhost`.
+    /// Names by which the page may be requested, besides addresses and `localhost`.
     pub hosts: Vec<String>,
-    /// Asked for from everybody; only on a loopback address there may be none.
+    /// The token required of every client; may be none only on a loopback address.
     pub token: Option<Token>,
-    /// With one the page is asked for over TLS, and never without.
+    /// The TLS identity; if given, the page is served over TLS only.
     pub identity: Option<Identity>,
 }
 
 /// Why a run cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address is taken, or is none of this machine's.
+    /// The address is taken, or does not belong to this machine.
     #[error("cannot listen on {address}: {error}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// An address that others reach, and no token.
-    #[error("{0} is not for this machine alone, so it needs a token")]
+    /// The address is reachable by others, and there is no token.
+    #[error("{0} is reachable from other machines, so a token is required")]
     Open(SocketAddr),
     /// The server's threads could not be started.
     #[error("cannot start the server: {0}")]

@@ -1,4 +1,4 @@
-//! The page itself: files that are part of the program. No path leads anywhere else.
+//! The page itself: files embedded in the program. No path leads anywhere else.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ fn given(kind: &'static str, contents: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind)], contents).into_response()
 }
 
-/// The newest numbers and what has happened, for scripts and `fermata top`.
+/// Returns the newest numbers and the journal, for scripts and `fermata top`.
 async fn snapshot(State(run): State<Arc<WatchedRun>>) -> Response {
     let numbers = Arc::clone(&run.numbers.borrow().json);
     if numbers.is_empty() {

@@ -1,5 +1,5 @@
-//! Who has a place among the open connections. Where all are taken, the one gives way that has shown least: so
-//! connections that say nothing, and come again whenever they are closed, keep nobody out who asks for something.
+//! Limits the number of open connections. If all places are taken, the connection that has proved least gives way: so
+//! silent connections, even if they reconnect whenever they are closed, do not keep out clients that send requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::lock::lock;
 
-/// What a connection has shown, from least to most; 0 is nothing.
+/// How much a connection has proved, from least to most; 0 is nothing.
 const A_REQUEST: u8 = 1;
 const ITS_RIGHT: u8 = 2;
 
@@ -21,17 +21,17 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// The whole head of a request has come.
+    /// Notes that a complete request head has arrived.
     pub(crate) fn asks(&self) {
         self.shown.fetch_max(A_REQUEST, Ordering::Relaxed);
     }
 
-    /// It asked for what not everybody gets, and may: it keeps its place.
+    /// Notes that it requested something restricted and was permitted: it keeps its place.
     pub(crate) fn is_let_in(&self) {
         self.shown.fetch_max(ITS_RIGHT, Ordering::Relaxed);
     }
 
-    /// Returns when it must go.
+    /// Waits until the connection must close.
     pub(crate) async fn gives_way(&self) {
         self.gives_way.notified().await;
     }
@@ -41,7 +41,7 @@ impl Visitor {
     }
 }
 
-/// Places for connections.
+/// The places for connections.
 pub(crate) struct Places {
     most: usize,
     taken: Mutex<Taken>,
@@ -49,12 +49,12 @@ pub(crate) struct Places {
 
 #[derive(Default)]
 struct Taken {
-    /// By the order in which they came.
+    /// By order of arrival.
     visitors: BTreeMap<u64, Arc<Visitor>>,
     came: u64,
 }
 
-/// A place that is free again when this is dropped.
+/// A place, which is freed on drop.
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
@@ -69,8 +69,8 @@ impl Places {
         }
     }
 
-    /// A place for one more. Where all are taken, the oldest of those that have shown least is told to give way; none
-    /// if all are let in.
+    /// Takes a place for a new connection. If all are taken, the oldest of those that have proved least is told to give
+    /// way; returns none if all are permitted clients.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.taken();
         if taken.visitors.len() >= self.most {

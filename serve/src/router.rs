@@ -1,4 +1,4 @@
-//! All routes together, behind the guard, and the headers that every answer has.
+//! All routes behind the guard, and the headers of every answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::places::Visitor;
 use crate::watched_run::WatchedRun;
 use crate::{control, health, metrics, page, session, sign_in};
 
-/// Bytes of a request's body.
+/// Maximum size of a request's body in bytes.
 const MOST_BODY: usize = 16 * 1024;
-/// Time in which a request must have come and been answered; adding a stream waits for its nodes.
+/// Time within which a request must be received and answered; adding a stream waits for its nodes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// The page has its own scripts, styles and pictures and nothing else.
+/// The page uses its own scripts, styles and pictures and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -43,7 +43,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
     ),
 ];
 
-/// The routes of a run.
+/// Returns the routes of a run.
 pub(crate) fn router(run: Arc<WatchedRun>, guard: Guard) -> Router {
     let guard = Arc::new(guard);
     Router::new()
@@ -58,9 +58,9 @@ pub(crate) fn router(run: Arc<WatchedRun>, guard: Guard) -> Router {
         .layer(middleware::from_fn_with_state(guard, guarded))
 }
 
-/// What is said where TLS is asked for and somebody speaks without it.
+/// Answers clients that connect without TLS when it is required.
 pub(crate) fn unencrypted() -> Router {
-    let said = "this port speaks TLS alone: ask with https://\n";
+    let said = "this port speaks TLS only: use https://\n";
     Router::new().fallback(async move || (StatusCode::BAD_REQUEST, said))
 }
 
@@ -77,7 +77,7 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
             let request = Request::from_parts(parts, body);
             match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
                 Ok(answer) => answer,
-                Err(_) => (StatusCode::REQUEST_TIMEOUT, "this takes too long\n").into_response(),
+                Err(_) => (StatusCode::REQUEST_TIMEOUT, "this took too long\n").into_response(),
             }
         }
     };

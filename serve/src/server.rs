@@ -1,4 +1,4 @@
-//! Takes the address, accepts connections within their limits, in the clear or over TLS, and ends with the run.
+//! Binds the address, accepts connections within limits, with or without TLS, and ends with the run.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -23,25 +23,25 @@ use crate::router::{router, unencrypted};
 use crate::watched_run::{MOST_BROWSERS, Phase, WatchedRun};
 use crate::watcher;
 
-/// Connections that may be open at once; for one more another one is closed.
+/// Maximum number of open connections; one more closes another.
 const MOST_CONNECTIONS: usize = 128;
-/// Time in which a request's head must have come, and before it the handshake of TLS.
+/// Time within which a request's head, and before it the TLS handshake, must be complete.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// Bytes of a request's head.
+/// Maximum size of a request's head in bytes.
 const MOST_HEAD: usize = 16 * 1024;
-/// Headers of a request.
+/// Maximum number of headers of a request.
 const MOST_HEADERS: usize = 64;
 
-/// The first byte of a connection that begins with a handshake of TLS (RFC 8446, 5.1).
+/// The first byte of a connection that begins with a TLS handshake (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// Time in which browsers are told that the run is over.
+/// Time for telling browsers that the run is over.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// A connection is closed after its next answer once it is so old, and cut a while later.
+/// Age at which a connection is closed after its next answer, and the further time after which it is cut.
 const OLD_AFTER: Duration = Duration::from_secs(60);
 const CUT_AFTER: Duration = Duration::from_secs(35);
 
-/// An address that is taken, for a run that has not been started.
+/// A bound address, for a run that has not been started.
 #[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
@@ -52,11 +52,11 @@ pub struct Listening {
 
 type Service = TowerToHyperService<axum::Router>;
 
-/// What answers on connections.
+/// The services that answer on connections.
 #[derive(Clone)]
 struct Answering {
     service: Service,
-    /// Where TLS is asked for: what does it, and what answers those who speak without.
+    /// If TLS is required: its acceptor, and the service for clients that connect without it.
     tls: Option<(TlsAcceptor, Service)>,
 }
 
@@ -68,7 +68,7 @@ pub struct Server {
 }
 
 impl Listening {
-    /// Takes the address.
+    /// Binds the address.
     ///
     /// # Errors
     /// See [`ServeError`].
@@ -98,15 +98,15 @@ impl Listening {
         })
     }
 
-    /// Where it listens.
+    /// Returns the bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves a run from now on.
+    /// Starts serving a run.
     ///
     /// # Errors
-    /// The server's threads could not be started.
+    /// Fails if the server's threads could not be started.
     pub fn start(self, mut run: WatchedRun) -> Result<Server, ServeError> {
         run.is_local = self.address.ip().is_loopback();
         let run = Arc::new(run);
@@ -136,7 +136,7 @@ impl Listening {
         server.spawn("page", move || {
             runtime.block_on(async {
                 accept(self.listener, answering, ended).await;
-                // The last numbers are out: each browser that has been told gives its seat back.
+                // The last numbers have been published: each browser that has received them releases its seat.
                 let seats = run.seats.acquire_many(MOST_BROWSERS as u32);
                 let _ = timeout(FAREWELL, seats).await;
             });
@@ -147,7 +147,7 @@ impl Listening {
 }
 
 impl Server {
-    /// Says that every node of the run has been created.
+    /// Marks every node of the run as created.
     pub fn ready(&self) {
         self.run.set_ready(true);
     }
@@ -167,7 +167,7 @@ impl Drop for Server {
         self.run.set_phase(Phase::Over);
         self.run.video.end();
         let mut threads = std::mem::take(&mut self.threads).into_iter();
-        // First the one that publishes the last numbers.
+        // First the thread that publishes the last numbers.
         if let Some(watcher) = threads.next() {
             let _ = watcher.join();
         }
@@ -193,7 +193,7 @@ async fn accept(listener: TcpListener, answering: Answering, mut ended: watch::R
             _ = ended.changed() => return,
         };
         let Ok((stream, _)) = accepted else {
-            // Out of descriptors, most likely: those that are open will be closed.
+            // Most likely out of descriptors: open connections will be closed.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -209,9 +209,9 @@ async fn accept(listener: TcpListener, answering: Answering, mut ended: watch::R
     }
 }
 
-/// Answers one connection, once it is encrypted where that is asked for.
+/// Serves one connection, after a TLS handshake if that is required.
 async fn serve(stream: TcpStream, answering: Answering, visitor: &Arc<Visitor>) {
-    // What is shown is small and late otherwise.
+    // Messages are small and would otherwise be delayed.
     let _ = stream.set_nodelay(true);
     let Some((acceptor, unencrypted)) = answering.tls else {
         return answer(stream, answering.service, visitor).await;
@@ -221,7 +221,7 @@ async fn serve(stream: TcpStream, answering: Answering, visitor: &Arc<Visitor>) 
     match looked {
         Ok(Ok(1)) if first[0] == HANDSHAKE => {}
         Ok(Ok(1)) => return answer(stream, unencrypted, visitor).await,
-        // It has closed, or has said nothing for too long.
+        // The client has closed the connection, or sent nothing for too long.
         _ => return,
     }
     match timeout(HEAD_WITHIN, acceptor.accept(stream)).await {
@@ -231,7 +231,7 @@ async fn serve(stream: TcpStream, answering: Answering, visitor: &Arc<Visitor>) 
     }
 }
 
-/// Answers the requests of one connection. One that becomes a WebSocket goes on elsewhere.
+/// Answers the requests of one connection. One that becomes a WebSocket continues elsewhere.
 async fn answer<S>(stream: S, service: Service, visitor: &Arc<Visitor>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -1,9 +1,8 @@
-//! One browser: what it is told, and what it asks for, over one WebSocket.
+//! A browser's session: what is sent to it, and what it requests, over one WebSocket.
 //!
-//! The browser gives a credit for a stream when it has shown the stream's last picture and its tile is on the screen;
-//! one credit is one picture. So a browser that is slow gets fewer pictures, none is late, and whatever it does keeps
-//! nobody but itself waiting. Numbers and what has happened are sent when they are new; what was not sent in time is
-//! not sent later.
+//! The browser grants a credit for a stream when it has shown the stream's last picture and its tile is on the screen;
+//! one credit is one picture. So a slow browser gets fewer pictures, none of them late, and delays nobody but itself.
+//! Numbers and journal entries are sent when they are new; what was not sent in time is not sent later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,17 +22,17 @@ use crate::bottleneck::{FILLING, FULL};
 use crate::tap::Opened;
 use crate::watched_run::WatchedRun;
 
-/// Bytes of what a browser says.
+/// Maximum size of a browser's message in bytes.
 const MOST_MESSAGE: usize = 4 * 1024;
-/// Bytes that wait to be written to a browser: a picture, and what comes beside it.
+/// Maximum number of bytes waiting to be written to a browser: a picture, and what accompanies it.
 const MOST_UNWRITTEN: usize = 8 * 1024 * 1024;
-/// A browser that takes longer to take a message is gone.
+/// Time after which a browser that does not accept a message counts as gone.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// Time between two pings.
 const PING_EVERY: Duration = Duration::from_secs(15);
-/// A browser that has said nothing for so long, not even to a ping, is gone.
+/// Time after which a browser that sends nothing, not even pongs, counts as gone.
 const SILENT_AT_MOST: Duration = Duration::from_secs(60);
-/// Time between two looks at a tap.
+/// Time between two polls of a tap.
 const TAP_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
@@ -42,7 +41,7 @@ pub(crate) fn routes() -> Router<Arc<WatchedRun>> {
 
 async fn open(State(run): State<Arc<WatchedRun>>, upgrade: WebSocketUpgrade) -> Response {
     let Ok(seat) = Arc::clone(&run.seats).try_acquire_owned() else {
-        let answer = "too many browsers look at this run\n";
+        let answer = "too many browsers are watching this run\n";
         return (StatusCode::SERVICE_UNAVAILABLE, answer).into_response();
     };
     upgrade
@@ -61,28 +60,28 @@ async fn open(State(run): State<Arc<WatchedRun>>, upgrade: WebSocketUpgrade) -> 
 /// Why a session is over.
 struct Gone(&'static str);
 
-/// What a browser may say.
+/// A browser's request.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Asked {
-    /// The next picture of these streams.
+    /// Requests the next picture of these streams.
     Credit(Vec<String>),
-    /// No picture of these any more: their tiles have left the screen.
+    /// Requests no more pictures of these streams: their tiles have left the screen.
     Hide(Vec<String>),
-    /// The packets of an edge, by its number in the graph; null for none.
+    /// Requests the packets of an edge, by its index in the graph; null for none.
     Tap(Option<usize>),
 }
 
 struct Session {
     run: Arc<WatchedRun>,
     socket: WebSocket,
-    /// By stream: the least number of the picture that a credit is for. It is the newest when the credit comes, so that
-    /// no old one is sent, and an encoder that is behind does not chase those that come meanwhile.
+    /// By stream: the lowest acceptable picture number for its credit. It is the newest number when the credit arrives,
+    /// so that no older picture is sent, and a slow encoder does not chase later ones.
     credits: BTreeMap<String, u64>,
-    /// The number of the last picture of each stream.
+    /// The number of the last picture sent of each stream.
     seen: BTreeMap<String, u64>,
     tap: Option<(usize, Opened)>,
-    /// The last entry of the journal that was sent.
+    /// The last journal entry sent.
     entry: u64,
     heard: Instant,
 }

@@ -1,4 +1,4 @@
-//! The token is exchanged for a cookie here, so that it stands in no address and no script can read it.
+//! Exchanges the token for a cookie, so that the token appears in no address and no script can read it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 use crate::guard::Guard;
 
-/// `POST /session` gives the cookie for the token; `GET /session` says whether it is needed still.
+/// Returns the routes: `POST /session` exchanges the token for a cookie; `GET /session` tells whether it is still
+/// needed.
 pub(crate) fn routes(guard: Arc<Guard>) -> Router {
     let session = get(async || StatusCode::NO_CONTENT).post(sign_in);
     Router::new().route("/session", session).with_state(guard)
@@ -26,7 +27,11 @@ struct Given {
 
 async fn sign_in(State(guard): State<Arc<Guard>>, body: Bytes) -> Response {
     let Ok(Given { token }) = serde_json::from_slice(&body) else {
-        return (StatusCode::BAD_REQUEST, "a JSON object with `token`\n").into_response();
+        return (
+            StatusCode::BAD_REQUEST,
+            "expected a JSON object with `token`\n",
+        )
+            .into_response();
     };
     match guard.cookie_for(&token) {
         Some(cookie) => (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response(),

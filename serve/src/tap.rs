@@ -1,6 +1,6 @@
-//! What goes over an edge, packet by packet and in short, for as long as somebody wants to see it.
+//! The packets on an edge, one line each, while somebody is watching.
 //!
-//! Lanes tell their recorders of each packet anyway once there is an observer; without a tap that costs the look at one
+//! With an observer, lanes report each packet to their recorders anyway; without a tap this costs the check of one
 //! flag.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,20 +13,20 @@ use serde::Serialize;
 
 use crate::lock::lock;
 
-/// Packets of an output that are kept.
+/// Maximum number of packets kept per output.
 const MOST_KEPT: usize = 20;
 
-/// What a packet carries, in a line and without pixels.
+/// Describes a packet's payload in one line, without pixels.
 pub type Describe = fn(&dyn Payload) -> Option<String>;
 
-/// A node's output: its name in the file, and the output's index.
+/// A node's output: the node's name in the file, and the output's index.
 type Tapped = (String, usize);
 
-/// The outputs that somebody looks at.
+/// The outputs being watched.
 pub struct Tap {
     is_wanted: AtomicBool,
     outputs: Mutex<BTreeMap<Tapped, Output>>,
-    /// Counts what has been seen.
+    /// Number of packets seen.
     seen: AtomicU64,
     describe: Describe,
 }
@@ -37,10 +37,10 @@ struct Output {
     last: VecDeque<Line>,
 }
 
-/// A packet in short.
+/// A packet in one line.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
-    /// Counts what has been seen on all edges.
+    /// Number among the packets seen on all edges.
     pub(crate) number: u64,
     pub(crate) stream: String,
     pub(crate) sequence: u64,
@@ -48,12 +48,12 @@ pub(crate) struct Line {
     pub(crate) at_s: f64,
     /// Time since capture, milliseconds.
     pub(crate) age_ms: f64,
-    /// What it carries.
+    /// Description of its payload.
     pub(crate) carries: String,
 }
 
 impl Tap {
-    /// A tap that describes payloads with a function of the program that knows them.
+    /// Creates a tap that describes payloads with a function of the program.
     pub fn new(describe: Describe) -> Self {
         Self {
             is_wanted: AtomicBool::new(false),
@@ -63,7 +63,7 @@ impl Tap {
         }
     }
 
-    /// Looks at an output until what comes back is dropped.
+    /// Watches an output until the returned value is dropped.
     pub(crate) fn open(self: &Arc<Self>, node: &str, output: usize) -> Opened {
         let key = (node.to_owned(), output);
         let mut outputs = self.lock();
@@ -105,7 +105,7 @@ impl Tap {
     }
 }
 
-/// An output that is being looked at.
+/// An output being watched.
 pub(crate) struct Opened {
     tap: Arc<Tap>,
     key: Tapped,
@@ -113,7 +113,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// The packets since the last time, at most so many as are kept.
+    /// Returns the new packets since the last call, at most as many as are kept.
     pub(crate) fn news(&mut self) -> Vec<Line> {
         let outputs = self.tap.lock();
         let last = outputs.get(&self.key).map(|output| &output.last);
@@ -142,7 +142,7 @@ impl Drop for Opened {
     }
 }
 
-/// The observer that hands packets to a tap.
+/// The observer that passes packets to a tap.
 pub struct TapObserver(pub Arc<Tap>);
 
 impl Observer for TapObserver {

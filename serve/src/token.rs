@@ -1,4 +1,4 @@
-//! The token that is asked for where the page is not for this machine alone.
+//! The token required when the page is reachable from other machines.
 
 use std::fmt;
 use std::fs::File;
@@ -8,14 +8,14 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Bytes of a fresh token.
+/// Size of a fresh token in bytes.
 const FRESH_BYTES: usize = 32;
-/// Characters that a token of a file has at least.
+/// Minimum number of characters of a token in a file.
 const LEAST_CHARACTERS: usize = 16;
-/// Bytes that are read of a token's file.
+/// Maximum number of bytes read from a token file.
 const MOST_BYTES: u64 = 1 << 16;
 
-/// A secret that lets somebody see and steer a run. It is shown by [`Token::secret`] alone, never by `{:?}`.
+/// A secret that grants the right to watch and steer a run. Only [`Token::secret`] reveals it, never `{:?}`.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -27,10 +27,10 @@ pub enum TokenError {
     Read {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// What it holds is no token.
+    /// The file does not hold a token.
     #[error(
         "the token in {path} must be one line of at least {LEAST_CHARACTERS} visible ASCII characters: make one with `openssl rand -hex 32`"
     )]
@@ -38,29 +38,29 @@ pub enum TokenError {
         /// The file.
         path: String,
     },
-    /// The system gave no random bytes.
+    /// The system provided no random bytes.
     #[error("cannot make a token: {0}")]
     Random(String),
 }
 
 impl Token {
-    /// A token that nobody knows yet.
+    /// Creates a random token.
     ///
     /// # Errors
-    /// The system has no random bytes.
+    /// Fails if the system has no random bytes.
     pub fn fresh() -> Result<Self, TokenError> {
         let mut bytes = [0u8; FRESH_BYTES];
         getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(error.to_string()))?;
         Ok(Self(hex(&bytes)))
     }
 
-    /// The token that a file holds; white space around it does not count.
+    /// Reads the token from a file, ignoring surrounding white space.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something that is no token.
+    /// Fails if the file cannot be read or does not hold a token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let shown = path.display().to_string();
-        // It may be a pipe: what gives out secrets writes to one.
+        // It may be a pipe, as tools that hand out secrets use.
         let mut text = String::new();
         let file = File::open(path);
         let read = file.and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
@@ -77,18 +77,18 @@ impl Token {
         }
     }
 
-    /// The token itself, to be given to a person or sent to a server.
+    /// Returns the token itself, to be shown to a person or sent to a server.
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// Whether somebody has given this token. How long it takes says nothing about the token.
+    /// Returns whether `given` is this token, in constant time.
     pub(crate) fn is(&self, given: &str) -> bool {
         are_equal(self.0.as_bytes(), given.as_bytes())
     }
 
-    /// What a browser that has given the token is given in its place: it is of no use to make the token from, and stays
-    /// the same when a run begins anew with the same token.
+    /// Returns the cookie that a browser gets in exchange for the token: the token cannot be derived from it, and it
+    /// stays valid when a run restarts with the same token.
     pub(crate) fn cookie(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"fermata's cookie\0");
@@ -96,7 +96,7 @@ impl Token {
         hex(&hash.finalize())
     }
 
-    /// Whether a browser has given this token's cookie.
+    /// Returns whether `given` is this token's cookie.
     pub(crate) fn is_cookie(&self, given: &str) -> bool {
         are_equal(self.cookie().as_bytes(), given.as_bytes())
     }

@@ -1,12 +1,11 @@
-//! What is wrong with a run besides a node that holds up others, in words: the first that somebody who looks should
-//! read.
+//! Describes what is wrong with a run besides a bottleneck, in order of urgency.
 
 use crate::numbers::{NodeNumbers, StreamNumbers};
 
-/// Names that are listed; of more only their number is told.
+/// Maximum number of names listed; the rest are counted.
 const MOST_NAMES: usize = 4;
 
-/// What is wrong, the most urgent first. `last_fault` is the newest of the run's faults.
+/// Returns what is wrong, the most urgent first. `last_fault` is the newest of the run's faults.
 pub(crate) fn troubles(
     streams: &[StreamNumbers],
     nodes: &[NodeNumbers],
@@ -55,7 +54,7 @@ pub(crate) fn troubles(
     troubles
 }
 
-/// `door`, `door and yard`, `door, yard and 7 more`.
+/// Joins names: `door`, `door and yard`, `door, yard and 7 more`.
 fn listed(mut names: Vec<&str>) -> String {
     let more = names.len().saturating_sub(MOST_NAMES);
     names.truncate(MOST_NAMES);

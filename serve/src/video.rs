@@ -1,4 +1,4 @@
-//! Pictures for browsers: encoded once for all that look, the newest only, and only while somebody has asked.
+//! Pictures for browsers: encoded once for all of them, only the newest, and only on request.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,14 @@ use tokio::sync::watch;
 
 use crate::lock::lock;
 
-/// Wider frames are made so wide: a tile is no wider, and four times the pixels take four times as long to encode.
+/// Maximum width of a picture; wider frames are scaled down. Tiles are no wider, and four times the pixels take four
+/// times as long to encode.
 const MOST_WIDTH: usize = 960;
 const QUALITY: u8 = 80;
-/// Time after which the encoder looks whether the run is over.
+/// Time after which the encoder checks whether the run is over.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A stream's frame as it is sent: four bytes with the length of a JSON text (little endian), the text, a JPEG.
+/// A stream's frame as it is sent: the length of a JSON text (four bytes, little-endian), the text, a JPEG.
 #[derive(Clone)]
 pub(crate) struct Picture {
     /// The frame's number in the hub.
@@ -29,7 +30,7 @@ pub(crate) struct Picture {
     pub(crate) message: Bytes,
 }
 
-/// The newest picture of each stream that somebody has asked for.
+/// The newest requested picture of each stream.
 pub(crate) struct Video {
     hub: Option<Arc<FrameHub>>,
     pictures: Mutex<BTreeMap<String, Picture>>,
@@ -38,7 +39,7 @@ pub(crate) struct Video {
 }
 
 impl Video {
-    /// The video of a hub; without one there are no pictures.
+    /// Creates the video of a hub; without one there are no pictures.
     pub(crate) fn new(hub: Option<Arc<FrameHub>>) -> Self {
         Self {
             hub,
@@ -48,27 +49,27 @@ impl Video {
         }
     }
 
-    /// Whether there can be pictures.
+    /// Returns whether there can be pictures.
     pub(crate) fn is_there(&self) -> bool {
         self.hub.is_some()
     }
 
-    /// Changes whenever a picture has been encoded.
+    /// Returns a receiver that is notified whenever a picture has been encoded.
     pub(crate) fn encoded(&self) -> watch::Receiver<u64> {
         self.encoded.subscribe()
     }
 
-    /// How many pictures have been encoded.
+    /// Returns how many pictures have been encoded.
     pub(crate) fn pictures_encoded(&self) -> u64 {
         *self.encoded.borrow()
     }
 
-    /// The number of the stream's newest frame.
+    /// Returns the number of the stream's newest frame.
     pub(crate) fn newest(&self, stream: &str) -> u64 {
         self.hub.as_ref().map_or(0, |hub| hub.number(stream))
     }
 
-    /// The stream's picture, if its number is at least `least`. Otherwise one is asked for.
+    /// Returns the stream's picture if its number is at least `least`; otherwise requests one.
     pub(crate) fn picture(&self, stream: &str, least: u64) -> Option<Picture> {
         let picture = self.lock().get(stream).cloned();
         let picture = picture.filter(|picture| picture.number >= least);
@@ -83,7 +84,7 @@ impl Video {
         self.lock().remove(stream);
     }
 
-    /// Encodes what is asked for until the run is over: the work of a thread.
+    /// Encodes requested frames until the run is over: the work of a thread.
     pub(crate) fn encode_until_over(&self) {
         let Some(hub) = &self.hub else {
             return;
@@ -103,7 +104,7 @@ impl Video {
         }
     }
 
-    /// Lets [`Video::encode_until_over`] return.
+    /// Makes [`Video::encode_until_over`] return.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
@@ -172,7 +173,7 @@ fn encode(out: &mut Vec<u8>, bgr: &[u8], width: usize, height: usize) -> Result<
 
 fn face(face: &ShownFace) -> serde_json::Value {
     let shares = face.probabilities.map(|shares| {
-        // Three digits are seen on no bar.
+        // More than three digits are not visible on a bar.
         shares.map(|share| (f64::from(share) * 1000.0).round() / 1000.0)
     });
     json!({
@@ -247,7 +248,7 @@ mod tests {
                 .unwrap();
             waited.block_on(encoded.changed()).unwrap();
             assert_eq!(video.picture("door", newest).unwrap().number, 100);
-            // It is as new as when it was asked for, whatever has come since.
+            // It is as new as when it was requested, whatever has come since.
             hub.publish("door", shown(16, 16));
             assert_eq!(video.picture("door", newest).unwrap().number, 100);
             assert_eq!(video.pictures_encoded(), 1);

@@ -1,4 +1,4 @@
-//! What routes know of the run: a handle to it, its graph, what has happened, its newest numbers and pictures.
+//! The run as routes see it: a handle, its graph, its journal, its newest numbers and pictures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -17,10 +17,10 @@ use crate::numbers::{Clocks, Workers};
 use crate::tap::Tap;
 use crate::video::Video;
 
-/// Browsers that may look at once.
+/// Maximum number of browsers at once.
 pub(crate) const MOST_BROWSERS: usize = 32;
 
-/// What ends a run that is not ended by itself alone.
+/// How to end a run that is not ended through its own handle alone.
 struct EndedBy {
     drain: Box<dyn Fn() + Send + Sync>,
     stop: Box<dyn Fn() + Send + Sync>,
@@ -39,12 +39,12 @@ pub struct WatchedRun {
     pub(crate) measures: Option<Arc<Measures>>,
     pub(crate) workers: Option<Arc<Workers>>,
     pub(crate) clocks: Option<Arc<Clocks>>,
-    /// What drains and stops the run, if that is not its own affair.
+    /// How to drain and stop the run, if not through its handle.
     ended_by: Option<EndedBy>,
     pub(crate) numbers: watch::Sender<Published>,
     /// Places for browsers.
     pub(crate) seats: Arc<Semaphore>,
-    /// Whether only this machine sees the page: then streams may be files and devices.
+    /// Whether only this machine can see the page: then streams may be files and devices.
     pub(crate) is_local: bool,
     sources: Mutex<BTreeMap<String, Source>>,
     running: Mutex<BTreeSet<String>>,
@@ -52,12 +52,12 @@ pub struct WatchedRun {
     phase: AtomicU8,
 }
 
-/// Where a stream comes from, to open it again.
+/// Where a stream comes from, for reopening it.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// The name it was added under; it may have got another one (`door.2`).
+    /// The name it was added under; it may have been renamed (`door.2`).
     pub(crate) name: String,
-    /// May hold credentials: it is never shown.
+    /// May hold credentials: never shown.
     pub(crate) uri: String,
 }
 
@@ -66,11 +66,11 @@ pub(crate) struct Source {
 pub(crate) struct Published {
     /// As JSON; empty before the first.
     pub(crate) json: Arc<str>,
-    /// No others follow: the run is over.
+    /// Whether the run is over and no others follow.
     pub(crate) is_last: bool,
 }
 
-/// How far the run is.
+/// The phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Going,
@@ -80,8 +80,8 @@ pub(crate) enum Phase {
 }
 
 impl WatchedRun {
-    /// A run whose nodes are still being created. `hub` has the frames that its actors draw, `tap` is behind its
-    /// observer.
+    /// Creates a watched run, whose nodes are still being created. `hub` holds the frames that its actors draw, `tap`
+    /// receives packets from its observer.
     pub fn new(
         handle: RunHandle,
         graph: &Graph,
@@ -116,26 +116,25 @@ impl WatchedRun {
         }
     }
 
-    /// The same with measures of the program's own.
+    /// Adds measures of the program's own.
     #[must_use]
     pub fn with_measures(self, measures: Option<Arc<Measures>>) -> Self {
         Self { measures, ..self }
     }
 
-    /// The same, of a job whose units workers compute.
+    /// Adds the workers of a job.
     #[must_use]
     pub fn with_workers(self, workers: Option<Arc<Workers>>) -> Self {
         Self { workers, ..self }
     }
 
-    /// The same, with packets that come from other machines.
+    /// Adds clocks, for packets that come from other machines.
     #[must_use]
     pub fn with_clocks(self, clocks: Option<Arc<Clocks>>) -> Self {
         Self { clocks, ..self }
     }
 
-    /// The same, to be drained and stopped by these and not by itself: it may be a part of something larger, and who
-    /// runs it may want to know.
+    /// Sets how the run is drained and stopped: it may be a part of something larger, and its owner may need to know.
     #[must_use]
     pub fn ended_by(
         self,
@@ -165,12 +164,12 @@ impl WatchedRun {
         }
     }
 
-    /// Whether all nodes have been created.
+    /// Returns whether all nodes have been created.
     pub fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Relaxed)
     }
 
-    /// Says whether it is.
+    /// Sets whether all nodes have been created.
     pub(crate) fn set_ready(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Relaxed);
     }
@@ -188,7 +187,7 @@ impl WatchedRun {
         self.phase.fetch_max(phase as u8, Ordering::Relaxed);
     }
 
-    /// `starting`, `running`, `draining`, `stopping` or `over`.
+    /// Returns `starting`, `running`, `draining`, `stopping` or `over`.
     pub(crate) fn phase_name(&self) -> &'static str {
         match self.phase() {
             Phase::Going if self.is_ready() => "running",
@@ -199,22 +198,22 @@ impl WatchedRun {
         }
     }
 
-    /// Where a stream of this name came from.
+    /// Returns the source of a stream with this name.
     pub(crate) fn source(&self, stream: &str) -> Option<Source> {
         self.sources().get(stream).cloned()
     }
 
-    /// Remembers where a stream comes from.
+    /// Remembers the source of a stream.
     pub(crate) fn remember(&self, stream: String, source: Source) {
         self.sources().insert(stream, source);
     }
 
-    /// Whether a stream of this name runs, as far as was seen last.
+    /// Returns whether a stream of this name was running when last seen.
     pub(crate) fn is_running(&self, stream: &str) -> bool {
         lock(&self.running).contains(stream)
     }
 
-    /// Says which streams run.
+    /// Sets which streams are running.
     pub(crate) fn set_running(&self, streams: BTreeSet<String>) {
         *lock(&self.running) = streams;
     }

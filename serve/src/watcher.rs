@@ -1,4 +1,4 @@
-//! The thread that looks at the run: each event at once, the numbers once a second, however many browsers look.
+//! The thread that observes the run: each event at once, the numbers once a second, however many browsers are watching.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::watched_run::{Phase, Published, WatchedRun};
 const EVERY: Duration = Duration::from_secs(1);
 /// The span of the rates, seconds.
 const SPAN_S: f64 = 5.0;
-/// Most time after which the end of the server is seen.
+/// Maximum time until the end of the server is noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Watches until the run is over for its server, and then once more.
+/// Watches until the server ends, and then publishes once more.
 pub(crate) fn watch(run: &WatchedRun, events: &flume::Receiver<RunEvent>) {
     let mut counting = Counting::default();
     let mut window = Window::new(SPAN_S);

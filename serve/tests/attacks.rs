@@ -1,4 +1,4 @@
-//! What attackers get: nothing, and nobody else waits for it.
+//! Attackers get nothing and delay nobody else.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -63,7 +63,7 @@ fn without_the_token_nobody_sees_or_changes_anything() {
     assert_eq!(guess.status, 401);
     assert!(!guess.head.contains("cookie"));
 
-    // What needs no token shows nothing.
+    // Requests without a token reveal nothing.
     assert_eq!(ask(address, "GET /healthz", &[], "").body, "ok\n");
     let page = ask(address, "GET /", &[], "");
     assert_eq!(page.status, 200);
@@ -72,7 +72,7 @@ fn without_the_token_nobody_sees_or_changes_anything() {
     assert!(head.contains("x-content-type-options: nosniff"));
     assert!(!page.body.contains("served"), "the graph's name");
 
-    // With it the browser gets a cookie that scripts cannot read, and sees.
+    // With it the browser gets a cookie that scripts cannot read, and is let in.
     let body = format!(r#"{{"token": "{}"}}"#, token.secret());
     let given = ask(address, "POST /session", &[("Origin", &own)], &body);
     assert_eq!(given.status, 204);
@@ -200,7 +200,7 @@ fn a_browser_that_talks_nonsense_is_gone_and_nobody_else() {
         bad.0.send(message).unwrap();
         bad.end();
     }
-    // Frames that are none: not masked, reserved bits, an unknown kind, a length that never comes.
+    // Invalid frames: not masked, reserved bits, an unknown kind, a length that never arrives.
     for frame in [
         &b"\x81\x02{}"[..],
         b"\xf1\x80\0\0\0\0",
@@ -230,7 +230,7 @@ fn two_hundred_connections_that_say_nothing_hold_up_neither_the_graph_nor_a_brow
     let mut silent = Vec::new();
     for number in 0..200 {
         let mut stream = connect(address);
-        // Half of them begin a request that they never end.
+        // Half of them begin a request that they never finish.
         if number % 2 == 0 {
             let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: local");
         }
@@ -240,7 +240,7 @@ fn two_hundred_connections_that_say_nothing_hold_up_neither_the_graph_nor_a_brow
     browser.say(r#"{"credit": ["door"]}"#);
     assert_eq!(browser.picture(), ("door".to_owned(), 1));
     served.goes_on();
-    // Those that were let in are closed when their request has not come in time, and then others get in again.
+    // Connections that do not complete their request in time are closed, and others get in again.
     let asked = Instant::now();
     while ask(address, "GET /healthz", &[], "").status != 200 {
         assert!(asked.elapsed() < Duration::from_secs(60), "nobody gets in");
@@ -250,7 +250,7 @@ fn two_hundred_connections_that_say_nothing_hold_up_neither_the_graph_nor_a_brow
     served.end();
 }
 
-/// Keeps so many connections open that each begin a request and never end it, and opens each again that is closed.
+/// Keeps many connections open, each with an unfinished request, and reopens each one that is closed.
 fn besiege(address: SocketAddr, connections: usize, is_over: &AtomicBool) {
     let open = || {
         let mut stream = connect(address);
@@ -277,7 +277,7 @@ fn besiege(address: SocketAddr, connections: usize, is_over: &AtomicBool) {
 fn connections_that_come_again_and_again_keep_nobody_out_and_do_not_slow_the_graph() {
     let served = Served::start(None);
     let address = served.address;
-    // Packets in three seconds: those of the sources are few enough for a machine that has other things to do.
+    // Counts packets in three seconds: the sources are slow enough for a busy machine.
     let packets = || {
         let before = served.delivered();
         std::thread::sleep(Duration::from_secs(3));

@@ -1,4 +1,4 @@
-//! Asks a server byte by byte, and as a browser's WebSocket does.
+//! Clients for tests: raw bytes, and a browser's WebSocket.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::client::{IntoClientRequest, client};
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
-/// How long an answer may take on a machine that is busy.
+/// How long an answer may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Answer {
@@ -24,25 +24,25 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends bytes and reads all that comes until the server closes.
+/// Sends bytes and reads everything until the server closes.
 pub(crate) fn raw(address: SocketAddr, request: &[u8]) -> String {
     raw_on(connect(address), request)
 }
 
 fn raw_on(mut stream: impl Read + Write, request: &[u8]) -> String {
-    // A server that has seen enough closes while there is more to send.
+    // The server may close before everything has been sent.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A request with a host and further header lines.
+/// Sends a request with a host and further headers.
 pub(crate) fn ask(address: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     ask_on(connect(address), address, line, headers, body)
 }
 
-/// The same on a connection that is there.
+/// The same on an existing connection.
 pub(crate) fn ask_on(
     stream: impl Read + Write,
     address: SocketAddr,
@@ -71,7 +71,7 @@ pub(crate) fn ask_on(
     }
 }
 
-/// What a page of this server sends with each change.
+/// Returns the origin that a page of this server sends with each change.
 pub(crate) fn own_origin(address: SocketAddr) -> String {
     format!("http://{address}")
 }
@@ -79,7 +79,7 @@ pub(crate) fn own_origin(address: SocketAddr) -> String {
 pub(crate) struct Browser(pub(crate) WebSocket<TcpStream>);
 
 impl Browser {
-    /// A WebSocket as the page opens it, with further headers; none if the server refuses it.
+    /// Opens a WebSocket as the page does, with further headers; none if the server refuses it.
     pub(crate) fn open(address: SocketAddr, headers: &[(&str, &str)]) -> Option<Self> {
         let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
         for (name, value) in headers {
@@ -90,7 +90,7 @@ impl Browser {
         Some(Self(socket))
     }
 
-    /// One of this server's own pages.
+    /// Opens one as this server's own page.
     pub(crate) fn own(address: SocketAddr) -> Self {
         Self::open(address, &[("origin", &own_origin(address))]).unwrap()
     }
@@ -99,7 +99,7 @@ impl Browser {
         self.0.send(Message::text(text)).unwrap();
     }
 
-    /// The next text that has this key, whatever comes before it.
+    /// Returns the next text with this key, skipping others.
     pub(crate) fn text(&mut self, key: &str) -> Value {
         loop {
             if let Message::Text(text) = self.0.read().unwrap() {
@@ -111,7 +111,7 @@ impl Browser {
         }
     }
 
-    /// The stream and sequence of the next picture.
+    /// Returns the stream and sequence number of the next picture.
     pub(crate) fn picture(&mut self) -> (String, u64) {
         loop {
             if let Message::Binary(message) = self.0.read().unwrap() {
@@ -120,7 +120,7 @@ impl Browser {
         }
     }
 
-    /// Whether a picture comes before the numbers have come so many times.
+    /// Returns whether a picture arrives before the given count of numbers.
     pub(crate) fn sees_picture_within(&mut self, numbers: usize) -> bool {
         let mut left = numbers;
         while left > 0 {
@@ -133,7 +133,7 @@ impl Browser {
         false
     }
 
-    /// Reads until the server closes, and says how.
+    /// Reads until the server closes, and returns how.
     pub(crate) fn end(&mut self) -> Error {
         loop {
             if let Err(error) = self.0.read() {

@@ -1,4 +1,4 @@
-//! The page over TLS: who gets through, and who does not.
+//! The page over TLS: which clients get through, and which do not.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use crate::served::Served;
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
-/// A certificate for `localhost` with its key, in files as people have them.
+/// Makes a certificate for `localhost` with its key, in files as users have them.
 fn certificate() -> (Identity, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -29,7 +29,7 @@ fn certificate() -> (Identity, CertificateDer<'static>) {
     (identity, certificate.der().clone())
 }
 
-/// A connection to a server that must show the certificate that is trusted.
+/// Connects to a server that must show the trusted certificate.
 fn encrypted(address: SocketAddr, trusted: &CertificateDer<'static>) -> io::Result<Encrypted> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
@@ -100,7 +100,7 @@ fn over_tls_everything_is_as_without_and_the_cookie_is_for_tls_alone() {
     socket
         .send(Message::text(r#"{"credit": ["door"]}"#))
         .unwrap();
-    // Credits count once the stream is known to run.
+    // Credits count once the stream is known to be running.
     while !matches!(socket.read().unwrap(), Message::Text(text) if text.contains("\"numbers\"")) {}
     socket
         .send(Message::text(r#"{"credit": ["door"]}"#))

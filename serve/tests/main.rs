@@ -1,6 +1,6 @@
-//! A server over a real run, asked as browsers and as attackers ask.
+//! A server over a real run, queried by browsers and attackers.
 
-// All of this program is tests, also the functions that several of them share.
+// This whole program is tests, including the functions shared by several of them.
 #![allow(clippy::unwrap_used)]
 
 mod attacks;

@@ -1,4 +1,4 @@
-//! What `/metrics` says, as promtool and Prometheus read it.
+//! The contents of `/metrics`, as promtool and Prometheus read them.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,10 +16,10 @@ use fermata_serve::{Listening, ServeOptions, Server, Tap, WatchedRun};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Longer than anything takes that is waited for.
+/// Longer than anything that is waited for takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Takes its time for each packet, so that queues before it drop.
+/// A slow sink, so that queues before it drop.
 struct Slow;
 
 #[derive(Deserialize, JsonSchema)]
@@ -47,7 +47,7 @@ impl Actor for Slow {
     }
 }
 
-/// Everything that can be measured happens here.
+/// A graph in which everything that can be measured happens.
 const GRAPH: &str = "
 fermata: 1
 streams: {left: x, right: y}
@@ -92,7 +92,7 @@ fn start() -> Run {
     }
 }
 
-/// The body of an answer.
+/// Returns the body of an answer.
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut connection = TcpStream::connect(address)?;
     write!(connection, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
@@ -102,7 +102,7 @@ fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(body.to_owned())
 }
 
-/// Asks until something holds of the answer.
+/// Polls until `found` returns a value.
 fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -122,7 +122,7 @@ fn names(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Names in the tables of the guide that each run has.
+/// Returns the metrics in the guide's tables that each run has.
 fn documented() -> BTreeSet<String> {
     let guide = include_str!("../../docs/metrics.md");
     let (guide, _) = guide
@@ -136,7 +136,7 @@ fn documented() -> BTreeSet<String> {
         .collect()
 }
 
-/// The value of a series.
+/// Returns the value of a series.
 fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(series));
     line.and_then(|rest| rest.trim().parse().ok())
@@ -187,7 +187,7 @@ fn promtool_accepts_it_every_name_is_documented_and_the_numbers_are_the_books() 
         String::from_utf8_lossy(&said)
     );
 
-    // What has ended stays in the sums, and nothing is counted twice.
+    // Ended streams stay in the sums, and nothing is counted twice.
     let Run {
         running,
         _server,
@@ -249,7 +249,7 @@ fn prometheus(folder: &Path, scraped: SocketAddr) -> (Prometheus, SocketAddr) {
     (Prometheus(child), address)
 }
 
-/// Every query of the dashboard, as Grafana would send it.
+/// Returns every query of the dashboard, as Grafana would send it.
 fn queries() -> Vec<String> {
     let dashboard = include_str!("../grafana.json");
     let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();

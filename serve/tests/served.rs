@@ -1,4 +1,4 @@
-//! A run that is served, and whose frames the test itself publishes.
+//! A served run, whose frames are published by the test itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use fermata_serve::{
 };
 use fermata_vision::{Frame, FrameHub, ShownFrame};
 
-/// Two streams, 200 packets a second each, until they are removed or drained.
+/// Two streams, 200 packets per second each, until they are removed or drained.
 const GRAPH: &str = "\
 fermata: 1
 name: served
@@ -30,17 +30,17 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// On loopback without a token, else on all addresses with it.
+    /// Serves on loopback without a token, or on all addresses with one.
     pub(crate) fn start(token: Option<&Token>) -> Self {
         Self::as_identity(token, None)
     }
 
-    /// The same over TLS, where there is a certificate.
+    /// The same over TLS, if there is a certificate.
     pub(crate) fn as_identity(token: Option<&Token>, identity: Option<Identity>) -> Self {
         Self::of(GRAPH, Registry::builtin(), token, identity)
     }
 
-    /// The run of a graph.
+    /// Serves the run of a graph.
     pub(crate) fn of(
         graph: &str,
         registry: Registry,
@@ -52,12 +52,12 @@ impl Served {
         served
     }
 
-    /// Says that all nodes are there.
+    /// Marks all nodes as created.
     pub(crate) fn ready(&self) {
         self.server.as_ref().unwrap().ready();
     }
 
-    /// The run of a graph of which nobody has said yet that all its nodes are there.
+    /// Serves the run of a graph whose nodes are not yet marked as created.
     pub(crate) fn unready(
         graph: &str,
         registry: Registry,
@@ -98,7 +98,7 @@ impl Served {
         }
     }
 
-    /// Shows a frame of a stream.
+    /// Publishes a frame of a stream.
     pub(crate) fn publish(&self, stream: &str, sequence: u64) {
         let shown = ShownFrame {
             frame: Frame::from_bgr(320, 180, vec![120; 320 * 180 * 3]),
@@ -109,13 +109,13 @@ impl Served {
         self.hub.publish(stream, shown);
     }
 
-    /// Packets delivered so far.
+    /// Returns the packets delivered so far.
     pub(crate) fn delivered(&self) -> u64 {
         let snapshot = self.handle.snapshot();
         snapshot.streams.iter().map(|stream| stream.delivered).sum()
     }
 
-    /// Waits until so many more packets have been delivered.
+    /// Waits until further packets have been delivered.
     pub(crate) fn goes_on(&self) {
         let (before, asked) = (self.delivered(), Instant::now());
         while self.delivered() < before + 100 {

@@ -1,4 +1,4 @@
-//! What browsers are told and shown.
+//! What is sent to browsers.
 
 use fermata_engine::Registry;
 use fermata_serve::Numbers;
@@ -48,7 +48,7 @@ fn a_browser_that_takes_nothing_keeps_nobody_waiting() {
     let mut quick = Browser::own(served.address);
     quick.text("numbers");
     for sequence in 0..300 {
-        // It asks for ever and never reads.
+        // It sends requests forever and never reads.
         stuck.say(r#"{"credit": ["door", "hall"]}"#);
         quick.say(r#"{"credit": ["door"]}"#);
         served.publish("door", sequence);
@@ -155,7 +155,7 @@ fn what_fails_and_is_built_anew_is_told_with_its_reason() {
     };
     assert_eq!(
         restarted,
-        "breaks was built anew, because it failed: panicked: panic on purpose at packet 20"
+        "breaks was restarted, because it failed: panicked: panic on purpose at packet 20"
     );
     loop {
         let numbers: Numbers = serde_json::from_value(browser.text("numbers")).unwrap();

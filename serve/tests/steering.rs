@@ -1,4 +1,4 @@
-//! What may be changed through the page.
+//! Changes that can be made through the page.
 
 use std::path::PathBuf;
 
@@ -80,7 +80,7 @@ struct WriteSettings {
     path: PathBuf,
 }
 
-/// Says that it writes a file.
+/// An actor that declares that it writes a file.
 struct Write;
 
 impl Actor for Write {
@@ -116,7 +116,7 @@ nodes:
   write:  {use: write, each: stream, in: source, path: \"/out/${stream.uri}.csv\"}
 ";
 
-/// A slip of the keyboard fails no run, and takes nobody's name.
+/// A typing mistake fails no run, and takes nobody's name.
 #[test]
 fn a_stream_that_is_refused_leaves_nothing_behind() {
     let mut registry = Registry::builtin();
@@ -134,7 +134,7 @@ fn a_stream_that_is_refused_leaves_nothing_behind() {
     assert_eq!(add("y"), (200, "yard begins\n".to_owned()));
     let numbers = wait_for(&mut browser, "yard", "running");
     assert_eq!(numbers.streams.len(), 2);
-    // What it was to be opened in the place of goes on.
+    // The stream that it was to replace continues.
     assert!(
         numbers
             .streams
@@ -147,7 +147,7 @@ fn a_stream_that_is_refused_leaves_nothing_behind() {
     assert_eq!(streams, ["door", "yard"]);
 }
 
-/// The file of a stream that comes back would be the file of the one before.
+/// A reopened stream would write to the file of its predecessor.
 #[test]
 fn a_stream_that_could_not_begin_again_is_not_ended() {
     let mut registry = Registry::builtin();
@@ -156,7 +156,7 @@ fn a_stream_that_could_not_begin_again_is_not_ended() {
     let mut browser = Browser::own(served.address);
     let (status, said) = post(&served, "/streams/reconnect", r#"{"name": "door"}"#);
     assert!(status == 422 && said.contains("both write"), "{said}");
-    // What is asked for after it has happened, it has not.
+    // Once a later stream is running, the refused one would have been replaced.
     let added = post(&served, "/streams/add", r#"{"name": "yard", "uri": "y"}"#);
     assert_eq!(added, (200, "yard begins\n".to_owned()));
     let numbers = wait_for(&mut browser, "yard", "running");
@@ -167,7 +167,7 @@ fn a_stream_that_could_not_begin_again_is_not_ended() {
     served.end();
 }
 
-/// What nobody listed or added is not opened again, and does not end for it.
+/// A stream that was neither listed nor added is not reopened, and does not end because of it.
 #[test]
 fn a_stream_of_a_shared_source_is_not_opened_again() {
     let graph = "\

@@ -1,4 +1,5 @@
-//! The graph that `fermata analyse` runs: that of graphs/live.yaml for videos, the same without time for photos.
+//! The graph that `fermata analyse` runs: that of graphs/live.yaml for videos, and the same without tracking or
+//! smoothing for photos.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,16 +7,16 @@ use std::path::Path;
 use super::inputs::Inputs;
 use crate::cli::BlurMode;
 
-/// Longer side at which faces are looked for: at more, one face of a phone's photo becomes several.
+/// Longer side at which faces are detected: at larger sizes, one face in a phone's photo becomes several.
 const MAX_SIDE: usize = 1280;
 
 /// The node that writes the table.
 pub(super) const LOG: &str = "log";
 
-/// Frames on which a face must be found to get an id.
+/// Number of frames on which a face must be found to get an id.
 pub(super) const MIN_HITS: u32 = 2;
 
-/// What the graph is made of.
+/// What the graph is made from.
 pub(super) struct Plan<'a> {
     pub(super) inputs: &'a Inputs,
     pub(super) model: &'a Path,
@@ -27,7 +28,7 @@ pub(super) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The graph file.
+    /// Returns the text of the graph file.
     pub(super) fn text(&self) -> String {
         let mut text = "fermata: 1\nname: analyse\n".to_owned();
         let mut logged = Vec::new();
@@ -60,8 +61,7 @@ impl Plan<'_> {
     fn videos(&self) -> String {
         let model = quoted(&self.model.to_string_lossy());
         let (detect, every) = (self.detector(), self.every);
-        // No queue drops anything: a camera that is not waited for misses frames where it is read, and a recording
-        // none.
+        // No queue drops anything: a live camera misses frames at its source, and a recording misses none.
         let mut text = format!(
             "  capture: {{use: video_source, each: stream, uri: \"${{stream.uri}}\"}}
   detect: {{use: detect_faces, in: capture, {detect}, every: {every}, replicas: 2}}
@@ -72,7 +72,7 @@ impl Plan<'_> {
 "
         );
         if self.annotate {
-            // Nobody waits for a recording: a face is hidden before it is found, too.
+            // A recording need not be shown at once, so faces can be hidden even before they are found.
             let delay = if self.blur.is_some() && !self.inputs.live {
                 ", blur_delay: 500ms"
             } else {
@@ -103,7 +103,7 @@ impl Plan<'_> {
             files.join(", ")
         );
         if self.annotate {
-            // Where a face was in one photo says nothing of the next.
+            // Where a face was in one photo says nothing about the next.
             let hold = match self.blur {
                 Some(_) => ", blur_hold: 0s",
                 None => "",
@@ -121,7 +121,7 @@ impl Plan<'_> {
 
     fn detector(&self) -> String {
         let name = self.detector.to_string_lossy();
-        // UltraFace has a size of its own and refuses another one.
+        // UltraFace has a fixed size and refuses another one.
         let lower = name.to_lowercase();
         let has_own = ["ultraface", "rfb", "slim"]
             .iter()
@@ -140,7 +140,7 @@ impl Plan<'_> {
     }
 }
 
-/// A text as YAML takes it, without `${…}` of its own.
+/// Quotes a text for YAML, escaping `${…}`.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     json.replace("${", "$${")

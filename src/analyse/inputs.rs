@@ -1,4 +1,4 @@
-//! What was named on the command line of `fermata analyse`: photos, recordings, folders of them, cameras, addresses.
+//! The inputs of `fermata analyse`: photos, recordings, folders of them, cameras, addresses.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use fermata_actors::sources::{image_source, video_source};
 use fermata_engine::{ActorError, Source};
 use serde_json::json;
 
-/// Endings by which videos in a folder are known; a file that is named itself may have any.
+/// File extensions that identify videos in a folder; a file given by itself may have any.
 const VIDEOS: [&str; 17] = [
     "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "wmv", "flv",
     "3gp", "ogv", "mxf", "gif",
 ];
-/// Endings of photos that are not read.
+/// File extensions of photos that cannot be read.
 const OTHER_PHOTOS: [&str; 11] = [
     "heic", "heif", "avif", "jxl", "tif", "tiff", "dng", "cr2", "cr3", "nef", "arw",
 ];
@@ -23,20 +23,20 @@ const OTHER_PHOTOS: [&str; 11] = [
 pub(super) struct Video {
     /// Name of its stream.
     pub(super) name: String,
-    /// As `video_source` takes it.
+    /// Its URI for `video_source`.
     pub(super) uri: String,
 }
 
-/// What is to be looked at.
+/// The inputs to analyse.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     pub(super) photos: Vec<PathBuf>,
     pub(super) videos: Vec<Video>,
     /// Whether one of the videos is live.
     pub(super) live: bool,
-    /// Files of folders that are not looked at, and why.
+    /// Files in folders that are skipped, and why.
     pub(super) left_out: Vec<(PathBuf, String)>,
-    /// What cannot be looked at, and why; all of it.
+    /// All inputs that cannot be analysed, and why.
     pub(super) problems: Vec<String>,
     known: BTreeSet<PathBuf>,
 }
@@ -54,7 +54,7 @@ impl Inputs {
         inputs
     }
 
-    /// The files, by their real paths.
+    /// Returns the files, by their canonical paths.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.known.iter()
     }
@@ -80,11 +80,11 @@ impl Inputs {
                 .problems
                 .extend(refused.map(|reason| format!("{shown}: {reason}")));
         }
-        // A pipe, which can be opened once.
+        // A pipe, which can be opened only once.
         if path.exists() {
             return self.checked_video(given.to_owned(), given);
         }
-        // Cameras are counted elsewhere.
+        // A number, by which other programs name cameras.
         if !given.is_empty() && given.chars().all(|digit| digit.is_ascii_digit()) {
             self.live = true;
             return self.checked_video(format!("/dev/video{given}"), given);
@@ -129,7 +129,7 @@ impl Inputs {
         }
     }
 
-    /// A file of a folder, which nobody has named.
+    /// Adds a file from a folder, which was not given by itself.
     fn file_of_folder(&mut self, path: &Path) -> Result<(), String> {
         let is_known = [&VIDEOS[..], &image_source::EXTENSIONS, &OTHER_PHOTOS]
             .iter()
@@ -139,13 +139,13 @@ impl Inputs {
         } else if path.is_file() {
             self.file(path)
         } else if path.is_symlink() && !path.exists() {
-            Err("what it links to is not there".to_owned())
+            Err("the target of the link does not exist".to_owned())
         } else {
-            Err("no regular file; name it itself".to_owned())
+            Err("not a regular file; name the file itself".to_owned())
         }
     }
 
-    /// A file once, however often it is named; or why it cannot be looked at.
+    /// Adds a file, once however often it is given; or fails with the reason why it cannot be analysed.
     fn file(&mut self, path: &Path) -> Result<(), String> {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.known.contains(&real) {
@@ -153,13 +153,13 @@ impl Inputs {
         }
         if ends_in(path, &OTHER_PHOTOS) {
             return Err(format!(
-                "photos of this kind are not read ({} are); convert it",
+                "photos of this kind cannot be read (only {}); convert it",
                 image_source::EXTENSIONS.join(", ")
             ));
         }
         let uri = path
             .to_str()
-            .ok_or("the name is no UTF-8; rename the file")?;
+            .ok_or("the name is not valid UTF-8; rename the file")?;
         if ends_in(path, &image_source::EXTENSIONS) {
             self.known.insert(real);
             self.photos.push(path.to_owned());
@@ -175,7 +175,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// A video that is no file, if its source takes it.
+    /// Adds a video that is not a file, if `video_source` accepts it.
     fn checked_video(&mut self, uri: String, given: &str) {
         match check(&uri) {
             Ok(()) => self.video(uri, given),
@@ -183,7 +183,7 @@ impl Inputs {
         }
     }
 
-    /// Streams have names of letters, digits, `_` and `-`, each its own.
+    /// Adds a video under a unique stream name of letters, digits, `_` and `-`.
     fn video(&mut self, uri: String, called: &str) {
         let without_secrets = called.rsplit(['@', '/']).next().unwrap_or_default();
         let name: String = without_secrets
@@ -225,7 +225,7 @@ fn is_hidden(path: &Path) -> bool {
     name.to_string_lossy().starts_with('.')
 }
 
-/// Whether an address is that of a file, which nobody has to keep up with.
+/// Returns whether an address is that of a file, which need not be processed in real time.
 fn is_remote_recording(address: &str) -> bool {
     let path = address.split(['?', '#']).next().unwrap_or_default();
     let scheme = path.split(':').next().unwrap_or_default();
@@ -305,10 +305,10 @@ mod tests {
         let inputs = Inputs::find(&texts(&[folder.path().to_str().unwrap()]));
         assert_eq!((inputs.photos.len(), inputs.problems.len()), (1, 0));
         let reasons = inputs.left_out.iter().map(|(_, reason)| &**reason);
-        let gone = "what it links to is not there";
+        let gone = "the target of the link does not exist";
         assert_eq!(
             reasons.collect::<Vec<_>>(),
-            [gone, gone, "no regular file; name it itself"]
+            [gone, gone, "not a regular file; name the file itself"]
         );
     }
 
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(reasons.filter(|reason| is_told(reason)).count(), 3);
     }
 
-    /// A small film.
+    /// Returns the path of a short film.
     fn film() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/tests/cases/late.ts")
     }

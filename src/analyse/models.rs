@@ -1,30 +1,30 @@
-//! Which models `fermata analyse` runs with: those that somebody names, or those that are installed.
+//! The models of `fermata analyse`: those given on the command line, or those installed.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use fermata_actors::faces::detect_faces::HAAR;
 
-/// Where the expression model is that the program brings along, from the folder in which it was installed.
+/// Path of the bundled expression model, from the installation folder.
 const MODEL: &str = "models/expression";
-/// Where detectors are, the first one that is there: what `fermata models pull yunet` brings, then one that somebody
-/// has put there.
+/// Paths of detectors, of which the first existing one is used: that of `fermata models pull yunet`, then one placed
+/// there by hand.
 const DETECTORS: [&str; 2] = ["models/yunet/model.onnx", "models/detector"];
 
 /// A face detector.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Detector {
-    /// As `detect_faces` takes it.
+    /// Its setting for `detect_faces`.
     pub(super) model: PathBuf,
-    /// Whether it is the cascade because nobody has named one and none is installed.
+    /// Whether it is the cascade because none was given and none is installed.
     pub(super) is_fallback: bool,
 }
 
 impl Detector {
-    /// The one that was given, or else the first that is installed.
+    /// Returns the given detector, or the first one installed.
     ///
     /// # Errors
-    /// There is none where it should be.
+    /// Fails if the given one does not exist.
     pub(super) fn find(given: Option<&Path>) -> anyhow::Result<Self> {
         let Some(given) = given else {
             let mut installed = DETECTORS.iter().filter_map(|path| installed(path));
@@ -37,7 +37,7 @@ impl Detector {
         if given != Path::new(HAAR) && !given.exists() {
             let known = DETECTORS[0];
             bail!(
-                "--detector {}: there is no such file or folder; a detector is one such as {known}, which `fermata models pull yunet` brings, or `{HAAR}`",
+                "--detector {}: there is no such file or folder; expected a detector such as {known}, which `fermata models pull yunet` downloads, or `{HAAR}`",
                 given.display()
             );
         }
@@ -48,10 +48,10 @@ impl Detector {
     }
 }
 
-/// The folder of the expression model.
+/// Returns the folder of the expression model.
 ///
 /// # Errors
-/// There is none.
+/// Fails if there is none.
 pub(super) fn expression(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         if !given.is_dir() {
@@ -69,7 +69,7 @@ pub(super) fn expression(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// What belongs to the program: here, or above the folder in which the program lies.
+/// Finds an installed file or folder: in the current folder, or in one above the program.
 fn installed(path: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok();
     let above = program

@@ -1,5 +1,5 @@
-//! What `fermata analyse` says at its end: for each person's track how long it was seen, with which expressions, and
-//! how often that changed; for each photo its faces, and what is missing.
+//! The summary of `fermata analyse`: for each track of a person how long it was seen, with which expressions, and how
+//! often they changed; for each photo its faces; and what is missing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,13 +15,13 @@ use super::table::{self, Row, durations};
 use crate::overlap::iou;
 use crate::print::counted;
 
-/// Lines that are shown; the rest is in the files.
+/// Maximum number of lines shown; the rest is in the files.
 const MOST_LINES: usize = 40;
-/// A frame counts as long as this at least when the time of expressions is shared out.
+/// Minimum duration of a frame when the shares of expressions are computed.
 const LEAST_MS: f64 = 1e-6;
-/// Two boxes that overlap by this much (intersection over union) show one face.
+/// Overlap (intersection over union) from which two boxes show the same face.
 const SAME_FACE: f64 = 0.3;
-/// The stream of the photos: its source's name.
+/// The stream of the photos, named after its source.
 const PHOTOS: &str = "photos";
 
 /// Everything about one track.
@@ -35,13 +35,13 @@ struct Person {
     last_label: Option<String>,
 }
 
-/// A video and the people in it, by segment and track; last those who were seen too short for one.
+/// A video and the people in it, by segment and track; last those seen too briefly for an id.
 #[derive(Debug)]
 struct VideoPeople {
     input: String,
     name: String,
     frames: usize,
-    /// Frames that were not looked at: a camera's that came faster than they could be, and those that damage has cost.
+    /// Frames that were not analysed: a live camera's that came too fast, and those lost to damage.
     missed: u64,
     people: Vec<(u32, Option<u64>, Person)>,
 }
@@ -53,7 +53,7 @@ struct PhotoFaces {
     faces: Vec<Row>,
 }
 
-/// See the head of this file.
+/// The summary, see the module documentation.
 #[derive(Debug)]
 pub(super) struct People {
     videos: Vec<VideoPeople>,
@@ -63,11 +63,11 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Reads the table of a run whose detector looked at every so many frames; what is missing in it stands in the
+    /// Reads the table of a run whose detector ran on every `every`-th frame; what is missing from it is taken from the
     /// run's report.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Fails if the table cannot be read.
     pub(super) fn read(
         table: &Path,
         report: &Report,
@@ -92,7 +92,7 @@ impl People {
         })
     }
 
-    /// For programs.
+    /// Returns the summary as JSON.
     pub(super) fn json(&self) -> Value {
         let videos = self.videos.iter().map(VideoPeople::json);
         let photos = self.photos.iter().map(|photo| {
@@ -108,7 +108,7 @@ impl People {
         })
     }
 
-    /// For people.
+    /// Returns the summary as text.
     pub(super) fn text(&self) -> String {
         let mut lines = Vec::new();
         for video in &self.videos {
@@ -122,7 +122,7 @@ impl People {
         }
         for photo in &self.photos {
             let faces = photo.faces.iter().map(|face| {
-                let label = face.label.as_deref().unwrap_or("too unclear to say");
+                let label = face.label.as_deref().unwrap_or("unclear");
                 let number = face.probability;
                 number.map_or_else(|| label.to_owned(), |number| format!("{label} {number:.2}"))
             });
@@ -138,14 +138,14 @@ impl People {
         let more = lines.len().saturating_sub(MOST_LINES);
         lines.truncate(MOST_LINES);
         if more > 0 {
-            lines.push(format!("  … and {more} lines more in summary.json"));
+            lines.push(format!("  … and {more} more lines in summary.json"));
         }
         lines.join("\n") + "\n"
     }
 }
 
 impl VideoPeople {
-    /// The people in a video of which nothing but the rows is known.
+    /// Counts the people in a video from its rows alone.
     fn of(name: &str, rows: &[Row], every: u64) -> Self {
         let mut frames: Vec<(u32, f64)> = rows.iter().map(|row| (row.segment, row.at_ms)).collect();
         frames.dedup();
@@ -204,7 +204,7 @@ impl VideoPeople {
             more => format!("{more} people"),
         };
         let said = match frames {
-            0 => "no picture has come".to_owned(),
+            0 => "no frames arrived".to_owned(),
             _ => format!("{people} in {}", counted(frames, "frame")),
         };
         let missed = and_missed(self.missed);
@@ -217,7 +217,7 @@ impl VideoPeople {
                 let _ = write!(said, ", {label} {:.0} %", share * 100.0);
             }
             if shares.is_empty() {
-                said.push_str(", no expression could be told");
+                said.push_str(", no clear expression");
             }
             let changes = match person.changes {
                 0 => "no change".to_owned(),
@@ -238,7 +238,7 @@ impl Person {
     fn see(&mut self, row: &Row, for_ms: f64) {
         self.last_ms = row.at_ms + for_ms;
         self.seen_ms += for_ms;
-        // A frame that is alone stands for no known time, and shows somebody all the same.
+        // A single frame stands for no known time, but still shows somebody.
         let for_ms = for_ms.max(LEAST_MS);
         let Some(label) = &row.label else {
             return;
@@ -250,7 +250,7 @@ impl Person {
         self.last_label = Some(label.clone());
     }
 
-    /// Share of the time with an expression, the largest first.
+    /// Returns the share of time of each expression, the largest first.
     fn shares(&self) -> Vec<(&str, f64)> {
         let all: f64 = self.by_label.values().sum();
         let labels = self.by_label.iter();
@@ -262,8 +262,8 @@ impl Person {
     }
 }
 
-/// Who is in a video so short that a face cannot be seen as often as an id asks for (a still, a GIF of two pictures):
-/// the faces of the frame with the most of them, but for those that have an id elsewhere.
+/// Returns the people in a video too short for ids (a still, a GIF of two pictures): the faces of the frame that has
+/// the most, except those that have an id elsewhere.
 fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
     let of_frame = |of: &Row| {
         let (segment, sequence) = (of.segment, of.sequence);
@@ -271,7 +271,7 @@ fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
         rows.iter().filter(is_here).filter(|row| row.rect.is_some())
     };
     let counts = rows.iter().map(|row| (row, of_frame(row).count()));
-    // The first one of the largest.
+    // The first of the fullest frames.
     let fullest = counts.rev().max_by_key(|(_, faces)| *faces);
     let Some((fullest, _)) = fullest else {
         return Vec::new();
@@ -296,7 +296,7 @@ fn seen_too_short(rows: &[Row]) -> Vec<(u32, Option<u64>, Person)> {
     people.collect()
 }
 
-/// Frames of a stream that never came to the table: its source missed them, or they were lost on their way.
+/// Returns the number of frames of a stream that never reached the table: missed at the source, or lost on the way.
 fn missed(report: &Report, stream: &str) -> u64 {
     let stream = report.streams.get(stream);
     let logged = stream.and_then(|stream| stream.sinks.get(LOG));
@@ -437,7 +437,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
         assert_eq!(times("seen_s"), [0.2, 0.04, 0.04]);
         let text = people.text();
         assert!(text.contains("3 people in 7 frames, 3 missed"), "{text}");
-        // An image every ten seconds stands for ten.
+        // A frame every ten seconds lasts ten seconds.
         let rows = (0..4).map(|n| format!("door,0,{n},{}000,1,1,2,3,4,happy\n", n * 10));
         let slow = people_of(&(head.to_owned() + &rows.collect::<String>()), 1).json();
         assert_eq!(slow["videos"][0]["people"][0]["seen_s"], 40.0);
@@ -460,7 +460,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
     #[test]
     fn a_video_of_which_nothing_came_is_not_one_without_people() {
         let text = people_of("stream,segment,sequence,pts_ms\n", 1).text();
-        assert!(text.contains("door.mp4: no picture has come\n"), "{text}");
+        assert!(text.contains("door.mp4: no frames arrived\n"), "{text}");
     }
 
     #[test]
@@ -469,7 +469,7 @@ photos,0,1,1.000,,,,,,,,,,b.jpg
         for line in [
             "door.mp4: 2 people in 4 frames",
             "  #1   seen    0.2 s (0.0 to 0.2 s), happy 75 %, sad 25 %; 1 change",
-            "  #2   seen    0.1 s (0.1 to 0.2 s), no expression could be told; no change",
+            "  #2   seen    0.1 s (0.1 to 0.2 s), no clear expression; no change",
             "2 photos, 1 face",
             "  a.jpg: happy 0.75",
             "  b.jpg: no face",

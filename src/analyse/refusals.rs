@@ -1,4 +1,4 @@
-//! What is wrong with what was named, said of that: nobody has written the graph that finds it out.
+//! Rephrases problems of the generated graph in terms of the command line, since the user has not written the graph.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use fermata_engine::{InstanceName, Problems, StartError};
 use super::graph::Plan;
 use crate::print::complain;
 
-/// Problems of the graph.
+/// Prints problems of the graph.
 pub(super) fn of_graph(problems: &Problems, plan: &Plan<'_>) {
     tell(problems.iter().map(|problem| {
         let message = problem.message();
@@ -19,7 +19,7 @@ pub(super) fn of_graph(problems: &Problems, plan: &Plan<'_>) {
     }));
 }
 
-/// Nodes that could not be created; whether that is what is wrong.
+/// Prints why nodes could not be created; returns whether that is the error.
 pub(super) fn of_start(error: &anyhow::Error, plan: &Plan<'_>) -> bool {
     let Some(StartError::Create(faults)) = error.downcast_ref::<StartError>() else {
         return false;
@@ -31,7 +31,7 @@ pub(super) fn of_start(error: &anyhow::Error, plan: &Plan<'_>) -> bool {
     true
 }
 
-/// What several nodes say is told once.
+/// Prints each reason once, even if several nodes give it.
 fn tell(reasons: impl Iterator<Item = String>) {
     let mut told = BTreeSet::new();
     for reason in reasons {
@@ -41,7 +41,7 @@ fn tell(reasons: impl Iterator<Item = String>) {
     }
 }
 
-/// A reason of a node, `NAME` or `NAME@STREAM`, in front of which stands what was named for it.
+/// Prefixes a reason of a node, `NAME` or `NAME@STREAM`, with the corresponding argument.
 fn of_node_instance(instance: &str, reason: &str, plan: &Plan<'_>) -> String {
     let InstanceName { node, stream } = InstanceName::parse(instance);
     let mut videos = plan.inputs.videos.iter();

@@ -1,15 +1,15 @@
-//! The rows of faces.csv in the time of the videos, as `people` sums them up.
+//! The rows of faces.csv with times in the videos, as input for `people`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use fermata_actors::sinks::timeline::VideoTime;
 
-/// A frame stands for no longer than this, unless the frames of its video usually do: behind it is a gap, in which
-/// nobody was seen.
+/// Maximum duration of a frame, unless the frames of its video usually last longer: beyond it is a gap in which nobody
+/// was seen.
 const LONGEST_MS: f64 = 1000.0;
 
-/// A face in a frame, or a frame without.
+/// A face in a frame, or a frame without faces.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
     pub(super) segment: u32,
@@ -20,16 +20,16 @@ pub(super) struct Row {
     /// Left, top, width and height in pixels.
     pub(super) rect: Option<[f64; 4]>,
     pub(super) label: Option<String>,
-    /// That of the label.
+    /// Probability of the label.
     pub(super) probability: Option<f64>,
     /// Name of the image.
     pub(super) file: Option<String>,
 }
 
-/// The rows of each stream, in the order of its frames.
+/// Returns the rows of each stream, in the order of its frames.
 ///
 /// # Errors
-/// If it cannot be read.
+/// Fails if the table cannot be read.
 pub(super) fn read(table: &Path) -> anyhow::Result<BTreeMap<String, Vec<Row>>> {
     let file = fermata_files::open(table, fermata_files::MOST_TABLE)?;
     let mut reader = csv::Reader::from_reader(file);
@@ -71,7 +71,7 @@ pub(super) fn read(table: &Path) -> anyhow::Result<BTreeMap<String, Vec<Row>>> {
     Ok(streams)
 }
 
-/// Puts the times of the video that is written in the place of time stamps.
+/// Replaces time stamps by times in the written video.
 fn in_video_time(rows: &mut [Row]) {
     let mut time = VideoTime::default();
     for frame in rows.chunk_by_mut(|a, b| (a.segment, a.sequence) == (b.segment, b.sequence)) {
@@ -81,8 +81,8 @@ fn in_video_time(rows: &mut [Row]) {
     }
 }
 
-/// How long each frame stands: until the next one of its segment, the last one of a segment as long as frames usually
-/// do, as does one before a gap.
+/// Returns the duration of each frame: until the next one of its segment. The last frame of a segment, or one before a
+/// gap, gets the usual duration.
 pub(super) fn durations(frames: &[(u32, f64)]) -> Vec<f64> {
     let until_next: Vec<Option<f64>> = (0..frames.len())
         .map(|index| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::faces::{FaceRow, Label};
 use super::truth::TrueFace;
 
-/// Right ones of those that were judged. (Additive.)
+/// The number of correct ones among those judged. (Additive.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) right: u64,
@@ -13,34 +13,34 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// Judges one.
+    /// Adds one judgement.
     pub(super) fn add(&mut self, is_right: bool) {
         self.right += u64::from(is_right);
         self.all += 1;
     }
 
-    /// Takes over what another has judged.
+    /// Adds the judgements of another.
     pub(super) fn join(&mut self, other: Self) {
         self.right += other.right;
         self.all += other.all;
     }
 
-    /// The share of right ones; none of nothing.
+    /// Returns the share of correct ones; none if nothing was judged.
     pub(super) fn share(self) -> Option<f64> {
         (self.all > 0).then(|| self.right as f64 / self.all as f64)
     }
 }
 
-/// Whether a row's label is true; none if one of the two is not known.
+/// Returns whether a row's label is correct; none if either label is unknown.
 pub(super) fn is_right(label: Option<&Label>, truth: Option<&Label>) -> Option<bool> {
     Some(label? == truth?)
 }
 
-/// Half the width of the window in which a label must be right all the time, microseconds.
+/// Half the width of the window in which a label must always be correct, microseconds.
 const AROUND_US: i64 = 500_000;
 
-/// How many labelled rows are right together with every labelled row of the same face within half a second before and
-/// behind (both ends included): what flickers around the truth is right often and never for long.
+/// Counts the labelled rows that are correct together with every labelled row of the same face within half a second
+/// before and after (both ends included): a label that flickers around the truth is often correct, but never for long.
 pub(super) fn right_around(rows: &[FaceRow], matched: &[Option<&TrueFace>]) -> Judged {
     let mut faces = BTreeMap::<u64, Vec<(i64, bool)>>::new();
     for (row, face) in rows.iter().zip(matched) {

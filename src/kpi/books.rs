@@ -1,5 +1,4 @@
-//! What a run's report knows of its streams: how much was captured, and what of it did not reach the table that is
-//! measured.
+//! The books of streams in a run's report: how much was captured, and how much of it did not reach the measured table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,45 +9,45 @@ pub(crate) type Drops = BTreeMap<String, u64>;
 
 /// The cause of frames that did not reach the graph.
 const MISSED: &str = "missed at the source";
-/// The cause of frames that the report counts as delivered at the table, which does not have them.
+/// The cause of frames that the report counts as delivered but the table lacks.
 const NOT_IN_TABLE: &str = "delivered, but not in the table";
 
-/// Why what only a report knows is not known.
+/// The reason why values from a report are unknown without one.
 pub(super) const NO_REPORT: &str = "there is no report.json";
-/// Why something of a report is not known.
+/// The reason why a value is unknown that a report lacks.
 pub(super) const NOT_SAID: &str = "report.json does not say it";
 
-/// What a report knows of a stream or of all. What it does not say is none.
+/// The books of one stream or of all streams. None where the report lacks a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Books {
-    /// Packets that the sources handed to the graph.
+    /// Packets that the sources passed to the graph.
     pub(super) captured: Option<u64>,
     /// Losses on the way to the table.
     pub(super) drops: Option<Drops>,
-    /// Losses on the way to other sinks alone; none too if it is not known which sink wrote the table.
+    /// Losses on the way to other sinks only; also none if the sink that wrote the table is unknown.
     pub(super) drops_elsewhere: Option<Drops>,
-    /// Share of what the sources had that is not in the table, or why it is not known.
+    /// Share of the sources' frames that the table lacks, or why it is unknown.
     pub(super) drop_rate: Result<f64, &'static str>,
 }
 
 /// Sums over streams.
 struct Sums {
     captured: Option<u64>,
-    /// Captured and missed, of the streams that lead to the table.
+    /// Captured and missed, over the streams that lead to the table.
     offered: Option<u64>,
     drops: Option<Drops>,
     elsewhere: Option<Drops>,
-    /// Whether one of them leads to the table.
+    /// Whether any of them leads to the table.
     is_led: bool,
 }
 
 impl Books {
-    /// Of these streams, of which so many frames are in the table.
+    /// Returns the books of these streams, which have `frames` frames in the table.
     pub(super) fn of(report: &RunReport, streams: &[&String], is_all: bool, frames: u64) -> Self {
         let writers = report.writers_of_table();
         let none = BTreeMap::new();
         let known = report.streams.as_ref().unwrap_or(&none);
-        // A report that names no sink which wrote the table: all of them are taken to have.
+        // If the report names no sink that wrote the table, all sinks are assumed to have written it.
         let mut all = known.values().chain(&report.units);
         let has_writer = all.any(|books| books.leads_to(&writers));
         let mut sums = Sums::default();
@@ -60,7 +59,7 @@ impl Books {
             }
         }
         match &report.units {
-            // Units of work that have ended are counted together.
+            // Ended units of work are counted together.
             Some(units) if is_all => sums.add(units, &writers, has_writer),
             _ if not_known > 0 => sums = Sums::unknown(),
             _ => {}
@@ -107,7 +106,7 @@ impl Sums {
         let is_led = !tables.is_empty();
         let (mut drops, mut elsewhere) = (of(tables), of(others));
         if let (Some(drops), Some(elsewhere)) = (&drops, &mut elsewhere) {
-            // What is lost before the ways part is in the books of both.
+            // Losses before the paths of the sinks fork are in the books of both.
             elsewhere.retain(|cause, count| {
                 *count = count.saturating_sub(drops.get(cause).copied().unwrap_or(0));
                 *count > 0
@@ -156,8 +155,8 @@ impl Sums {
     }
 }
 
-/// Of each cause the largest count: what is lost before the ways of two sinks part is in the books of both, with the
-/// same number.
+/// Returns the largest count of each cause: losses before the paths of two sinks fork are in the books of both, with
+/// the same number.
 fn most<'a>(losses: impl Iterator<Item = &'a Option<Drops>>) -> Option<Drops> {
     let mut most = Drops::new();
     for losses in losses {
@@ -230,7 +229,7 @@ mod tests {
             found.drops_elsewhere,
             drops(&[("drop_oldest at s1", 43), ("drop_oldest at s2", 43)])
         );
-        // Where the report does not say who wrote the table, the share is known and the place is not.
+        // If the report does not say which sink wrote the table, the share is known but not the place.
         let found = books(json!({"streams": streams}), &["a"], false, 50);
         assert_eq!(found.drop_rate, Ok(12.0 / 62.0));
         assert_eq!(found.drops.unwrap().len(), 4);

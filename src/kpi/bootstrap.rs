@@ -1,19 +1,19 @@
-//! Whether a difference is more than noise: blocks of time are drawn with replacement (Künsch 1989; percentile
-//! intervals), since neighbouring frames tell nearly the same.
+//! Bootstrap test of whether a difference exceeds noise: blocks of time are drawn with replacement (Künsch 1989;
+//! percentile intervals), since neighbouring frames are strongly correlated.
 
 use serde::Serialize;
 
-/// Samples that are drawn.
+/// Number of samples drawn.
 const SAMPLES: u64 = 2_000;
-/// Share of the samples that the interval holds.
+/// Share of the samples within the interval.
 const CONFIDENCE: f64 = 0.95;
-/// Blocks without which nothing is said: that six fair coins fall alike has a probability of 3 %, five 6 %.
+/// Minimum number of blocks for a verdict: six fair coins fall alike with a probability of 3 %, five with 6 %.
 pub(super) const LEAST_BLOCKS: usize = 6;
 /// Share of the samples that must have a value.
 const LEAST_KNOWN: f64 = 0.95;
 const SEED: u64 = 13;
 
-/// What can be said of a difference.
+/// The verdict on a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum Verdict {
     /// The second run has more, beyond noise.
@@ -22,7 +22,7 @@ pub(super) enum Verdict {
     /// The second run has less, beyond noise.
     #[serde(rename = "less")]
     Less,
-    /// Noise would do it too, or there is too little to tell.
+    /// The difference could be noise, or there are too few data.
     #[serde(rename = "cannot tell")]
     CannotTell,
 }
@@ -35,7 +35,7 @@ pub(super) struct Interval {
 }
 
 impl Interval {
-    /// What the interval says: nothing if it holds 0.
+    /// Returns the verdict: undecided if the interval contains 0.
     pub(super) fn verdict(self) -> Verdict {
         if self.low > 0.0 {
             Verdict::More
@@ -47,8 +47,8 @@ impl Interval {
     }
 }
 
-/// The interval of a value that is computed from how often each block counts. None with fewer than six blocks, or if
-/// more than a twentieth of the samples has no value. The same blocks give the same interval.
+/// Returns the interval of a value that is computed from how often each block counts. None with fewer than six blocks,
+/// or if more than a twentieth of the samples have no value. Deterministic for the same blocks.
 pub(super) fn interval(
     blocks: usize,
     mut value: impl FnMut(&[u32]) -> Option<f64>,
@@ -70,7 +70,7 @@ pub(super) fn interval(
         return None;
     }
     values.sort_by(f64::total_cmp);
-    // Linear between the neighbours, as NumPy's `quantile`.
+    // Interpolates linearly, like NumPy's `quantile`.
     let at = |share: f64| {
         let place = share * (values.len() - 1) as f64;
         let (below, rest) = (place.floor() as usize, place.fract());
@@ -83,7 +83,7 @@ pub(super) fn interval(
     })
 }
 
-/// Steele, Lea and Flood 2014: a few lines that stay the same wherever the numbers of a report are made again.
+/// A random number generator (Steele, Lea and Flood 2014), short and reproducible everywhere.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -95,7 +95,8 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number below `end` (Lemire's multiplication; the bias is below 2⁻⁴⁰ for any number of blocks that a run has).
+    /// Returns a number below `end` (Lemire's multiplication; the bias is below 2⁻⁴⁰ for any number of blocks that a
+    /// run has).
     fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The interval of the mean of one number a block.
+    /// Returns the interval of the mean, with one number per block.
     fn of(values: &[f64]) -> Option<Interval> {
         interval(values.len(), |counts| {
             let sum: f64 = values
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_the_paper() {
-        // The first outputs for the seed 1234567, as Vigna's splitmix64.c gives them.
+        // The first outputs for the seed 1234567 of Vigna's splitmix64.c.
         let mut random = SplitMix64(1_234_567);
         let three: [u64; 3] = std::array::from_fn(|_| random.next());
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Two runs of the same streams: how their KPIs differ, and whether that is more than noise. Owns the pairing: by
-//! stream, frame and block of time.
+//! Comparison of two runs of the same streams: how their KPIs differ, and whether that exceeds noise. Owns the pairing
+//! by stream, frame and block of time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,24 @@ use super::faces;
 use super::paired_run::{PairedRun, Span};
 use super::run_data::RunData;
 
-/// Two runs beside each other.
+/// A comparison of two runs.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Comparison {
     pub(super) first: String,
     pub(super) second: String,
     /// Streams that both have.
     pub(super) streams: Vec<String>,
-    /// Frames that both have, of those streams.
+    /// Frames of those streams that both have.
     pub(super) frames: u64,
     pub(super) only_first_frames: u64,
     pub(super) only_second_frames: u64,
-    /// Blocks of at least 5 s that were drawn.
+    /// Number of blocks, of at least 5 s, that were drawn from.
     pub(super) blocks: u64,
     pub(super) measures: BTreeMap<&'static str, Difference>,
 }
 
 impl Comparison {
-    /// What differs, a line each, for the terminal.
+    /// Formats the differences for the terminal, one line each.
     pub(super) fn lines(&self) -> String {
         let mut lines = String::new();
         for (name, told) in &self.measures {
@@ -48,29 +48,30 @@ impl Comparison {
     }
 }
 
-/// A KPI of two runs, on what they have in common.
+/// A KPI of two runs, restricted to what they have in common.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Difference {
     pub(super) first: Option<f64>,
     pub(super) second: Option<f64>,
     /// Second minus first.
     pub(super) difference: Option<f64>,
-    /// 95 % of the samples lie from here …
+    /// Lower bound of 95 % of the samples.
     pub(super) low: Option<f64>,
-    /// … to here.
+    /// Upper bound of 95 % of the samples.
     pub(super) high: Option<f64>,
     pub(super) verdict: Verdict,
-    /// Why nothing can be told although there is a difference.
+    /// Why there is no verdict although there is a difference.
     pub(super) reason: Option<String>,
 }
 
 /// Compares two runs.
 ///
-/// Only streams and the time from their first to their last common frame count. Latency, detection rate and agreement
-/// are those of the common frames; flips, lags and frames a second are each run's own in that time.
+/// Only common streams, from their first to their last common frame, are compared. Latency, detection rate and
+/// agreement are computed on the common frames; flips, lags and frames per second on each run's own frames in that
+/// time.
 ///
 /// # Errors
-/// If they have no stream or no frame in common.
+/// Fails if they have no stream or no frame in common.
 pub(super) fn compare(first: &RunData, second: &RunData) -> anyhow::Result<Comparison> {
     let names = |run: &RunData| -> BTreeSet<String> { run.faces.streams.keys().cloned().collect() };
     let (one, other) = (names(first), names(second));
@@ -133,7 +134,7 @@ pub(super) fn compare(first: &RunData, second: &RunData) -> anyhow::Result<Compa
     })
 }
 
-/// A KPI from how often each block counts.
+/// A KPI as a function of how often each block counts.
 type Measure = fn(&PairedRun, &[u32]) -> Option<f64>;
 
 const MEASURES: [(&str, Measure); 12] = [

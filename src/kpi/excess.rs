@@ -1,24 +1,24 @@
-//! Flips beyond those that the truth demands, and true changes that a label never followed.
+//! Flips beyond those that the truth requires, and true changes that a label never followed.
 
 use std::collections::BTreeMap;
 
 use super::faces::{FaceRow, Label};
 use super::truth::{StreamTruth, TrueFace};
 
-/// What the truth of a track demanded and its label did.
+/// The true changes of a track, and how its label followed them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TrueChanges {
-    /// Changes of the true label between the first and the last labelled row, in all frames, seen or not.
+    /// Changes of the true label between the first and the last labelled row, over all frames, seen or not.
     pub(super) changes: u64,
-    /// Those after which the label never was the new one until the next, or until the track was over.
+    /// Changes after which the label did not become the new one before the next change or the end of the track.
     pub(super) not_followed: u64,
 }
 
-/// Of a track, from its rows in order, each with the true face that it is. None if no row is one: what the track shows
-/// has no truth.
+/// Counts the true changes of a track, from its rows in order, each with its matched true face. None if no row matches
+/// a true face: the track then has no truth.
 ///
-/// The true label of a track is that of the face that it was last matched with (before the first match: the first one),
-/// so that a track that jumps to another face is expected to take over that face's label.
+/// The true label of a track is that of the face it was last matched with (before the first match: the first one), so
+/// that a track that jumps to another face is expected to take over that face's label.
 pub(super) fn true_changes(
     rows: &[(&FaceRow, Option<&TrueFace>)],
     truth: &StreamTruth,
@@ -59,7 +59,7 @@ mod tests {
     use super::super::truth::TrueFrame;
     use super::*;
 
-    /// A face for each text, its label in each frame; a blank is a frame without the face.
+    /// Makes a face from each text, which holds its label in each frame; a blank is a frame without the face.
     fn truth(faces: &[&str]) -> StreamTruth {
         let mut truth = StreamTruth::new();
         for (face, labels) in faces.iter().enumerate() {
@@ -77,7 +77,7 @@ mod tests {
         truth
     }
 
-    /// A row for each character that is no blank; `matched` says which face it is.
+    /// Makes a row for each character that is not a blank; `matched` says which face it shows.
     fn of(labels: &str, matched: &str, truth: &StreamTruth) -> Option<(u64, u64)> {
         let rows: Vec<(FaceRow, Option<u64>)> = labels
             .chars()
@@ -116,7 +116,7 @@ mod tests {
     fn a_track_that_jumps_takes_over_the_other_faces_truth() {
         let truth = truth(&["aaaa", "bbbb"]);
         assert_eq!(of("aabb", "0011", &truth), Some((1, 0)));
-        // Unmatched rows stay with the face before; in front of the first match with the first.
+        // Unmatched rows stay with the previous face; before the first match, with the first one.
         assert_eq!(of("aabb", "-0-1", &truth), Some((1, 0)));
         assert_eq!(of("aabb", "----", &truth), None);
     }

@@ -1,4 +1,4 @@
-//! `faces.csv`: what was seen in each frame of each stream. Owns which columns are read and what a row means.
+//! `faces.csv`: the faces seen in each frame of each stream. Owns which columns are read and what a row means.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use anyhow::bail;
 
 use super::table::{Row, Table};
 
-/// A label, as the table spells it: other programs know other classes.
+/// A label as spelled in the table: other programs have other classes.
 pub(super) type Label = Arc<str>;
 
-/// Columns without which nothing can be said.
+/// Required columns.
 const NEEDED: [&str; 5] = ["stream", "sequence", "pts_ms", "track", "label"];
 
 /// A face in a frame, or a frame without a face.
@@ -28,14 +28,14 @@ pub(super) struct FaceRow {
     pub(super) raw_label: Option<Label>,
     /// The label after smoothing.
     pub(super) label: Option<Label>,
-    /// The true label, where the table says one.
+    /// The true label, if the table has one.
     pub(super) truth: Option<Label>,
-    /// From capture to this row, microseconds of the clock.
+    /// Time from capture to this row by the clock, microseconds.
     pub(super) latency_us: Option<i64>,
 }
 
 impl FaceRow {
-    /// Whether the row is about a face.
+    /// Returns whether the row describes a face.
     pub(super) fn is_face(&self) -> bool {
         self.rect.is_some()
             || self.track.is_some()
@@ -54,7 +54,7 @@ pub(super) struct Frame {
     pub(super) latency_us: Option<i64>,
 }
 
-/// The table, by stream; the rows of a stream in the order of segment and sequence.
+/// The table by stream, with rows ordered by segment and sequence.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FacesTable {
     pub(super) streams: BTreeMap<String, Vec<FaceRow>>,
@@ -64,10 +64,10 @@ pub(super) struct FacesTable {
 }
 
 impl FacesTable {
-    /// Reads a table, which may be in several files.
+    /// Reads a table, which may consist of several files.
     ///
     /// # Errors
-    /// If it cannot be read, lacks columns or rows, or contradicts itself.
+    /// Fails if it cannot be read, lacks columns or rows, or contradicts itself.
     pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut faces = Self::default();
         let mut labels = BTreeSet::<Label>::new();
@@ -136,7 +136,7 @@ impl FacesTable {
     }
 }
 
-/// The frames of a stream's rows.
+/// Returns the frames of a stream's rows.
 pub(super) fn frames(rows: &[FaceRow]) -> Vec<Frame> {
     let of_one_frame = rows.chunk_by(|a, b| (a.segment, a.sequence) == (b.segment, b.sequence));
     of_one_frame
@@ -150,8 +150,9 @@ pub(super) fn frames(rows: &[FaceRow]) -> Vec<Frame> {
         .collect()
 }
 
-/// Time of the recording that has passed at each frame since the first, microseconds. A segment may begin at any time,
-/// also at 0 again; where it does, no time is taken to have passed between it and the one before.
+/// Returns the time of the recording passed at each frame since the first, microseconds. A segment may begin at any
+/// time, even at 0 again; if it does not begin after the end of the previous one, no time is assumed to have passed
+/// between them.
 pub(super) fn passed_us(frames: &[Frame]) -> Vec<i64> {
     let mut passed = Vec::with_capacity(frames.len());
     let mut before_us = 0_i64;
@@ -173,7 +174,7 @@ pub(super) fn passed_us(frames: &[Frame]) -> Vec<i64> {
     passed
 }
 
-/// The indices of the rows of each (segment, track).
+/// Returns the indices of the rows of each (segment, track).
 pub(super) fn tracks(rows: &[FaceRow]) -> BTreeMap<(u64, u64), Vec<usize>> {
     let mut tracks = BTreeMap::<_, Vec<usize>>::new();
     for (index, row) in rows.iter().enumerate() {

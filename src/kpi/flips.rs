@@ -2,14 +2,14 @@
 
 use super::faces::Label;
 
-/// What there is to count in a track. (Additive: of the parts of a track, their sum.)
+/// The flip counts of a track. (Additive over parts of a track.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flips {
     /// Neighbouring rows with different labels.
     pub(super) flips: u64,
     /// Neighbouring rows.
     pub(super) pairs: u64,
-    /// Time between neighbouring rows, microseconds; a step back in time is none.
+    /// Time between neighbouring rows, microseconds; steps back in time count as 0.
     pub(super) time_us: i64,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Pair {
     pub(super) time_us: i64,
 }
 
-/// The pairs of a track, from its rows' times and labels in order; rows without a label are passed over.
+/// Returns the pairs of a track, from its rows' times and labels in order; rows without a label are skipped.
 pub(super) fn pairs<'a>(
     rows: impl Iterator<Item = (i64, Option<&'a Label>)>,
 ) -> impl Iterator<Item = Pair> {
@@ -46,7 +46,7 @@ impl Flips {
         self.time_us += pair.time_us;
     }
 
-    /// Of these pairs.
+    /// Counts these pairs.
     pub(super) fn of(pairs: impl Iterator<Item = Pair>) -> Self {
         let mut flips = Self::default();
         pairs.for_each(|pair| flips.add(pair));
@@ -54,7 +54,8 @@ impl Flips {
     }
 }
 
-/// Mean over tracks of the share of pairs that are flips; a track without a pair has none. None if no track has.
+/// Returns the mean over tracks of the share of pairs that are flips, ignoring tracks without pairs. None if no track
+/// has pairs.
 pub(super) fn rate(tracks: &[Flips]) -> Option<f64> {
     let rates = tracks.iter().filter(|track| track.pairs > 0);
     let rates: Vec<f64> = rates
@@ -63,7 +64,7 @@ pub(super) fn rate(tracks: &[Flips]) -> Option<f64> {
     (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
 }
 
-/// Flips in a minute that a track is labelled. None if no time passes.
+/// Returns the flips per minute of labelled track time. None if no time passes.
 pub(super) fn per_minute(tracks: &[Flips]) -> Option<f64> {
     let flips: u64 = tracks.iter().map(|track| track.flips).sum();
     let time_us: i64 = tracks.iter().map(|track| track.time_us).sum();

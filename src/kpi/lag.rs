@@ -1,8 +1,8 @@
-//! How much later the smoothed label changes than the raw one did.
+//! How much later the smoothed label changes than the raw one.
 
 use super::faces::Label;
 
-/// A raw label that stands for as long as this has changed to stay, microseconds.
+/// Minimum duration of a raw label that counts as a lasting change, microseconds.
 const LASTING_US: i64 = 500_000;
 
 /// A row of a track.
@@ -18,7 +18,7 @@ pub(super) struct Labelled<'a> {
 pub(super) struct Followed {
     /// Time of the raw label's change, microseconds.
     pub(super) at_us: i64,
-    /// From there to the smoothed label's change, milliseconds.
+    /// Time from there to the smoothed label's change, milliseconds.
     pub(super) lag_ms: f64,
 }
 
@@ -26,16 +26,16 @@ pub(super) struct Followed {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Lags {
     pub(super) followed: Vec<Followed>,
-    /// Lasting changes that the smoothed label had not followed before the next one, or before the track was over.
+    /// Lasting changes that the smoothed label did not follow before the next one or the end of the track.
     pub(super) not_followed: u64,
 }
 
-/// The lags of a track, from its rows in order.
+/// Returns the lags of a track, from its rows in order.
 ///
-/// A run of equal raw labels lasts from its first row to the first row of the next run (the last one to its last row).
-/// A lasting change is where a run of half a second or more begins that has another label than the last such run: what
-/// flickers in between is no change. The smoothed label has followed at the first row from there on where it is the new
-/// label.
+/// A run of equal raw labels lasts from its first row to the first row of the next run (the last run: to its last row).
+/// A lasting change is the beginning of a run of half a second or more whose label differs from that of the previous
+/// such run; flickering in between is ignored. The smoothed label follows at the first row from there on that has the
+/// new label.
 pub(super) fn lags(rows: &[Labelled<'_>]) -> Lags {
     let changes = lasting_changes(rows);
     let mut lags = Lags::default();
@@ -56,7 +56,7 @@ pub(super) fn lags(rows: &[Labelled<'_>]) -> Lags {
     lags
 }
 
-/// The rows at which the raw label changes to stay, and to what.
+/// Returns the rows at which lasting changes of the raw label begin, with the new label.
 fn lasting_changes<'a>(rows: &[Labelled<'a>]) -> Vec<(usize, &'a Label)> {
     let labelled = rows.iter().enumerate();
     let labelled: Vec<_> = labelled
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A row every 100 ms; `.` is no label.
+    /// Makes a row every 100 ms; `.` is no label.
     fn lags_of(raw: &str, smoothed: &str) -> Lags {
         let label = |c: char| (c != '.').then(|| Label::from(c.to_string()));
         let rows: Vec<_> = raw
@@ -107,7 +107,7 @@ mod tests {
         lags(&rows)
     }
 
-    /// The lags, and how many changes were not followed.
+    /// Returns the lags, and how many changes were not followed.
     fn of(raw: &str, smoothed: &str) -> (Vec<f64>, u64) {
         let lags = lags_of(raw, smoothed);
         let followed = lags.followed.iter().map(|change| change.lag_ms);
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_does_not_last_is_no_change() {
         assert_eq!(of("aaaaaabbbbaaaaaa", "aaaaaaaaaaaaaaaa"), followed(&[], 0));
-        // A blip does not end what stands: b stands from its first row that lasts.
+        // A blip does not end a lasting label: b lasts from its first row that does.
         assert_eq!(
             of("aaaaaabbabbbbbb", "aaaaaaaaaabbbbb"),
             followed(&[100.0], 0)
@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn half_a_second_lasts_and_less_does_not() {
-        // The last run ends with its last row.
+        // The last run ends at its last row.
         assert_eq!(of("aaaaaabbbbbb", "aaaaaabbbbbb"), followed(&[0.0], 0));
         assert_eq!(of("aaaaaabbbbb", "aaaaaabbbbb"), followed(&[], 0));
-        // Another run ends where the next one begins.
+        // Any other run ends where the next one begins.
         assert_eq!(of("aaaaaabbbbbc", "aaaaaabbbbbc"), followed(&[0.0], 0));
     }
 

@@ -1,4 +1,4 @@
-//! The numbers of `kpi.json`, made of what was counted, and why a number is not known.
+//! The numbers of `kpi.json`, computed from counts, and why a number is unknown.
 
 use std::collections::BTreeMap;
 
@@ -12,64 +12,64 @@ use super::report::{Clocks, NodeTimes, RunReport};
 use super::run_data::RunData;
 use super::stream_parts::{self, Parts};
 
-/// The KPIs of a stream or of a whole run. What is not known is null, and `unknown` says why.
+/// The KPIs of a stream or of a whole run. Unknown values are null, and `unknown` says why.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Measures {
     /// Frames in the table.
     pub(crate) frames: u64,
-    /// From the first to the last frame of the recording, milliseconds; of several streams the longest.
+    /// Time from the first to the last frame of the recording, milliseconds; the longest of several streams.
     pub(crate) span_ms: f64,
-    /// Frames captured in a second of the run (`captured` of the report / `wall_s`).
+    /// Frames captured per second of the run (`captured` of the report / `wall_s`).
     pub(crate) fps_captured: Option<f64>,
-    /// Frames that reached the table in a second of the run; without a report in a second of the recording.
+    /// Frames that reached the table per second of the run; without a report, per second of the recording.
     pub(crate) fps_processed: Option<f64>,
     /// Seconds from the first capture to the last delivery.
     pub(crate) wall_s: Option<f64>,
-    /// What did not reach the table, by cause and place.
+    /// Packets that did not reach the table, by cause and place.
     pub(crate) drops: Option<Drops>,
-    /// What did not reach other sinks alone, by cause and place.
+    /// Packets that did not reach other sinks only, by cause and place.
     pub(crate) drops_elsewhere: Option<Drops>,
     /// (captured + missed − frames in the table) / (captured + missed).
     pub(crate) drop_rate: Option<f64>,
-    /// From capture to the row, milliseconds.
+    /// Time from capture to the row, milliseconds.
     pub(crate) latency_ms: Quantiles,
-    /// Mean over tracks of the share of neighbouring labelled rows whose labels differ: the classifier's labels.
+    /// Mean over tracks of the share of neighbouring labelled rows whose labels differ, for the classifier's labels.
     pub(crate) flip_rate_raw: Option<f64>,
-    /// The same of the smoothed labels.
+    /// The same for the smoothed labels.
     pub(crate) flip_rate: Option<f64>,
-    /// Flips in a minute of a track: the classifier's labels.
+    /// Flips per minute of a track, for the classifier's labels.
     pub(crate) flips_per_minute_raw: Option<f64>,
-    /// The same of the smoothed labels.
+    /// The same for the smoothed labels.
     pub(crate) flips_per_minute: Option<f64>,
-    /// Number of flips: the classifier's labels.
+    /// Number of flips of the classifier's labels.
     pub(crate) flips_raw: Option<u64>,
-    /// The same of the smoothed labels.
+    /// The same for the smoothed labels.
     pub(crate) flips: Option<u64>,
     /// Flips of the classifier's labels beyond the changes of the true one.
     pub(crate) excess_flips_raw: Option<i64>,
-    /// The same of the smoothed labels.
+    /// The same for the smoothed labels.
     pub(crate) excess_flips: Option<i64>,
     /// Changes of the true label while a track showed it.
     pub(crate) true_changes: Option<u64>,
-    /// Those that the smoothed label never followed.
+    /// True changes that the smoothed label never followed.
     pub(crate) true_changes_not_followed: Option<u64>,
-    /// Median time from a lasting change (0.5 s) of the raw label to the smoothed one's.
+    /// Median time from a lasting change (0.5 s) of the raw label to that of the smoothed one.
     pub(crate) lag_ms: Option<f64>,
     /// Lasting changes that were followed.
     pub(crate) lasting_changes_followed: u64,
     /// Lasting changes that the smoothed label never followed.
     pub(crate) lasting_changes_not_followed: u64,
-    /// Share of the true faces of all frames for which the newest label emitted by then was right.
+    /// Share of the true faces of all frames for which the newest label emitted by then was correct.
     pub(crate) streaming_accuracy: Option<f64>,
     /// Share of labelled faces whose smoothed label is the true one.
     pub(crate) accuracy: Option<f64>,
-    /// The same of the classifier's labels.
+    /// The same for the classifier's labels.
     pub(crate) accuracy_raw: Option<f64>,
-    /// Share of labelled faces that are right with all of half a second before and behind.
+    /// Share of labelled faces that are correct together with all labels within half a second before and after.
     pub(crate) accuracy_pm_500ms: Option<f64>,
     /// Frames with a face / frames.
     pub(crate) detection_rate: Option<f64>,
-    /// Time of the first frame with a label − time of the first frame; of several streams the mean.
+    /// Time of the first frame with a label − time of the first frame; the mean over several streams.
     pub(crate) time_to_first_label_ms: Option<f64>,
     pub(crate) tracks: u64,
     /// Why a field is null.
@@ -89,13 +89,13 @@ pub(crate) struct RunMeasures {
     pub(super) name: String,
     /// The clock of the run, if it has a report.
     pub(crate) clock: Option<String>,
-    /// Of a run to which packets come from other machines.
+    /// The clocks, if the run receives packets from other machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) clocks: Option<Clocks>,
     #[serde(serialize_with = "as_object")]
     pub(super) streams: Named<Measures>,
     pub(crate) all: Measures,
-    /// By node instance; null where no report tells of nodes.
+    /// Times by node instance; null if no report has them.
     pub(super) stages: Option<BTreeMap<String, Stage>>,
 }
 
@@ -103,7 +103,7 @@ impl RunMeasures {
     /// Measures a run.
     ///
     /// # Errors
-    /// If its files contradict each other.
+    /// Fails if its files contradict each other.
     pub(super) fn of(run: &RunData) -> anyhow::Result<Self> {
         let parts = stream_parts::of_streams(run)?;
         let mut all = Parts::default();
@@ -121,7 +121,7 @@ impl RunMeasures {
         let books = books(&names, true, all.frames);
         let nodes = run.report.as_ref().and_then(|report| report.nodes.as_ref());
         let stages = nodes.map(|nodes| {
-            // Without their number nobody knows whether packets were enough to tell.
+            // Without the number of packets it is unknown whether they were enough.
             let counted = nodes.iter();
             let counted = counted.filter_map(|(name, node)| Some((name, node, node.processed?)));
             let stage = |(name, node, count): (&String, &NodeTimes, u64)| {
@@ -215,7 +215,7 @@ impl Measures {
         }
     }
 
-    /// Says of each null why it is one.
+    /// Records why each null is null.
     fn explain(&mut self, run: &RunData, parts: &Parts, books: Option<&Books>) {
         self.explain_books(parts, books);
         self.explain_labels(run);

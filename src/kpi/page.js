@@ -3,7 +3,7 @@ const { kpi, timelines } = JSON.parse(document.getElementById("data").textConten
 const at = id => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 
-// An element with attributes and children; texts are texts, whatever stands in them.
+// An element with attributes and children; strings become text nodes, whatever they contain.
 function el(name, attributes = {}, ...children) {
   const isSvg = ["svg", "rect", "path", "text", "g", "line", "title"].includes(name);
   const node = isSvg ? document.createElementNS(SVG, name) : document.createElement(name);
@@ -71,8 +71,8 @@ function numbers() {
   at("table").append(el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
   for (const { name, clocks } of kpi.runs) if (clocks) {
     const error = clocks.latency_error_ms;
-    const worth = error === null ? "nobody knows how wrong they are" : `may be wrong by ${ms(error)} ms`;
-    at("table").after(el("p", { class: "note" }, `${name}: latencies of streams from other machines are by two clocks, and ${worth}.`));
+    const worth = error === null ? "their error is unknown" : `may be wrong by ${ms(error)} ms`;
+    at("table").after(el("p", { class: "note" }, `${name}: latencies of streams from other machines are measured with two clocks, and ${worth}.`));
   }
   const reasons = new Map();
   for (const [, measures] of columns) for (const [field, reason] of Object.entries(measures.unknown)) {
@@ -108,7 +108,7 @@ function differences() {
   }
 }
 
-// Colours that differ also for those who see few (Tol's muted scheme).
+// Colours that colour-blind readers can tell apart (Tol's muted scheme).
 const COLOURS = { angry: "#cc3311", disgust: "#117733", fear: "#882255", happy: "#b8860b", sad: "#4477aa", surprise: "#ee7733", neutral: "#7a828d" };
 const OTHERS = ["#332288", "#44aa99", "#aa4499", "#999933", "#661100", "#6699cc"];
 const colour = label => COLOURS[label] ??= OTHERS[Object.keys(COLOURS).length % OTHERS.length];
@@ -118,7 +118,7 @@ const clock = time => {
   return s < 60 ? `${number(s, 2)} s` : `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}`;
 };
 
-// The piece of a stream's video that has a moment of a segment. Times are rounded, each in its own way.
+// The piece of a stream's video that contains a time of a segment. The times are rounded independently.
 const piece = (stream, segment, time) => stream.videos.filter(v => (v.segment ?? segment) === segment && v.pts_ms <= time + 0.5).at(-1);
 
 function show(stream, name, segment, time) {
@@ -147,7 +147,7 @@ function picture(stream, name, track, width) {
     let drawn = -1;
     for (const [from, until, label] of stretches) {
       const wide = Math.max(x(until) - x(from), 1);
-      // Of an hour in a window, thousands would lie in each other's pixel.
+      // With an hour in one window, thousands would share a pixel.
       if (wide === 1 && Math.floor(x(from)) === drawn) continue;
       drawn = Math.floor(x(from));
       svg.append(el("rect", { x: x(from).toFixed(1), y, width: wide.toFixed(1), height: tall, fill: colour(label) }, el("title", {}, `${label}, ${band}, ${clock(from)} to ${clock(until)}`)));
@@ -211,7 +211,7 @@ function labels() {
     const width = zoom ? Math.max(fit, (stream.until_ms - stream.from_ms) / 1000 * zoom) : fit;
     const title = timelines.length > 1 ? `${run.name}: ${name}` : name;
     const box = el("details", { open: "" }, el("summary", {}, el("strong", {}, title), ` · ${stream.tracks.length} ${stream.tracks.length === 1 ? "track" : "tracks"}` + (stream.videos.length ? "" : " · no annotated video here")));
-    // Rows that have to be seen together move together.
+    // Rows that belong together scroll together.
     for (const face of stream.truth) box.append(line([`face ${face.face}`, el("br"), " true"], truth(stream, face, width)));
     const drawn = stream.tracks.filter(track => track.raw.length + track.smoothed.length);
     for (const track of drawn) box.append(line([`track ${track.track}` + (track.segment ? `, segment ${track.segment}` : ""), el("br"), ` flips ${track.flips_raw} raw, ${track.flips_ms.length} smoothed`], picture(stream, name, track, width)));
@@ -225,7 +225,7 @@ function labels() {
     .map(label => { const mark = el("span", {}, label); mark.style.setProperty("--c", colour(label)); return mark; }));
 }
 
-// Nodes that are shown at once.
+// Number of nodes shown at first.
 const MOST_STAGES = 12;
 
 function stages() {
@@ -235,7 +235,7 @@ function stages() {
     const longest = Math.max(...Object.values(run.stages).flatMap(s => [s.service_ms.max ?? 0, s.queue_wait_ms.max ?? 0]), 1e-9);
     const of = q => ["p50", "p99"].map(key => el("td", {}, q[key] === null ? "–" : ms(q[key])));
     const bar = q => { const mark = el("span", { class: "bar" }); mark.style.width = Math.max(1, 120 * Math.sqrt((q.p50 ?? 0) / longest)) + "px"; return el("td", { class: "text" }, mark); };
-    // What computes most comes first; of many streams the rest is folded away.
+    // The busiest nodes come first; with many streams the rest is collapsed.
     const load = ([, s]) => s.service_ms.count * (s.service_ms.p50 ?? 0);
     const sorted = Object.entries(run.stages).sort((a, b) => load(b) - load(a));
     const rows = sorted.map(([name, s]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, count(s.service_ms.count)), ...of(s.queue_wait_ms), ...of(s.service_ms), bar(s.service_ms)));

@@ -1,4 +1,4 @@
-//! `kpi.html`: one file that needs no other, except for the annotated videos that it can show.
+//! `kpi.html`: a self-contained file, except for the annotated videos that it can show.
 
 use anyhow::Context;
 use serde::Serialize;
@@ -11,11 +11,11 @@ const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// `kpi.json`.
+/// The contents of `kpi.json`.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Kpi {
     pub(super) runs: Vec<RunMeasures>,
-    /// Of the first run and each other one.
+    /// Comparisons of the first run with each of the others.
     pub(super) differences: Vec<Comparison>,
 }
 
@@ -25,11 +25,11 @@ struct Data<'a> {
     timelines: &'a [Timelines],
 }
 
-/// The page.
+/// Renders the page.
 pub(super) fn page(kpi: &Kpi, timelines: &[Timelines]) -> anyhow::Result<String> {
     let data = Data { kpi, timelines };
     let data = serde_json::to_string(&data).context("the numbers are not JSON")?;
-    // Nothing in a name may end the script that it stands in.
+    // No name may end the script that contains it.
     let data = data.replace('<', "\\u003c");
     let (head, rest) = split(PAGE, "/*style*/");
     let (middle, rest) = split(rest, "/*data*/");

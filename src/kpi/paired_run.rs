@@ -1,4 +1,5 @@
-//! What of a run is compared with another, counted by blocks of time, so that a sample of blocks can be measured.
+//! The parts of a run that are compared with another, counted by blocks of time, so that samples of blocks can be
+//! measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +10,10 @@ use super::lag::{Labelled, lags};
 use super::run_data::RunData;
 use super::{quantiles, streaming, truth};
 
-/// Time of a block, microseconds; the last one of a stream also holds what is left.
+/// Duration of a block, microseconds; the last one of a stream also holds the remainder.
 const BLOCK_US: i64 = 5_000_000;
 
-/// What two runs have in common of a stream.
+/// What two runs have in common in a stream.
 pub(super) struct Span {
     stream: String,
     /// Segment and time of the frames that both have.
@@ -21,12 +22,12 @@ pub(super) struct Span {
     until_us: i64,
     /// Number of its blocks.
     pub(super) blocks: usize,
-    /// Number of the first one among those of all streams.
+    /// Index of its first block among those of all streams.
     first_block: usize,
 }
 
 impl Span {
-    /// From the first to the last common frame; none without one.
+    /// Returns the span from the first to the last common frame; none if there is none.
     pub(super) fn of(
         stream: &str,
         common: BTreeSet<(u64, i64)>,
@@ -45,7 +46,7 @@ impl Span {
         })
     }
 
-    /// The block of a time; none outside.
+    /// Returns the block of a time; none outside the span.
     fn block(&self, pts_us: i64) -> Option<usize> {
         let is_inside = (self.from_us..=self.until_us).contains(&pts_us);
         let block = ((pts_us - self.from_us) / BLOCK_US) as usize;
@@ -64,7 +65,7 @@ impl Span {
     }
 }
 
-/// Right ones by block.
+/// Judgements by block.
 #[derive(Clone, Debug)]
 pub(super) struct JudgedBlocks(Vec<Judged>);
 
@@ -75,7 +76,7 @@ impl JudgedBlocks {
         }
     }
 
-    /// The share of right ones when each block counts so often.
+    /// Returns the share of correct ones when each block counts as often as given.
     pub(super) fn share(&self, counts: &[u32]) -> Option<f64> {
         let mut all = Judged::default();
         for (judged, &count) in self.0.iter().zip(counts) {
@@ -126,16 +127,16 @@ impl FlipsBlocks {
     }
 }
 
-/// A run, as far as another has it too.
+/// A run, restricted to what another has too.
 #[derive(Clone, Debug)]
 pub(super) struct PairedRun {
-    /// Of common frames, microseconds, sorted, with their blocks.
+    /// Latencies of common frames, microseconds, sorted, with their blocks.
     latencies_us: Vec<(i64, usize)>,
-    /// Of lasting changes, milliseconds, with the blocks in which the raw label changed.
+    /// Lags of lasting changes, milliseconds, with the blocks in which the raw label changed.
     lags_ms: Vec<(f64, usize)>,
     pub(super) raw: FlipsBlocks,
     pub(super) smoothed: FlipsBlocks,
-    /// Common frames with a face.
+    /// Common frames, judged by whether they have a face.
     pub(super) detected: JudgedBlocks,
     /// Labelled faces of common frames.
     pub(super) accuracy: JudgedBlocks,
@@ -239,7 +240,7 @@ impl PairedRun {
         Ok(())
     }
 
-    /// A quantile of the latencies, milliseconds.
+    /// Returns a quantile of the latencies, milliseconds.
     pub(super) fn latency_ms(&self, quantile: f64, counts: &[u32]) -> Option<f64> {
         let weight = |block: usize| counts[block] as usize;
         let all: usize = self
@@ -257,14 +258,14 @@ impl PairedRun {
         None
     }
 
-    /// Median lag of smoothing, milliseconds.
+    /// Returns the median lag of smoothing, milliseconds.
     pub(super) fn lag_ms(&self, counts: &[u32]) -> Option<f64> {
         let lags = self.lags_ms.iter();
         let drawn = lags.flat_map(|(lag, block)| (0..counts[*block]).map(|_| *lag));
         quantiles::median(&drawn.collect::<Vec<_>>())
     }
 
-    /// Frames of a stream that reached the table in a second of the clock.
+    /// Returns the frames of a stream that reached the table per second of the clock.
     pub(super) fn frames_per_s(&self, counts: &[u32]) -> Option<f64> {
         let (mut frames, mut seconds) = (0, 0.0);
         for ((count, length), &times) in self.frames.iter().zip(counts) {

@@ -1,10 +1,10 @@
-//! Quantiles that are only told where there is enough to tell them from.
+//! Quantiles, reported only with enough values.
 
 use serde::{Deserialize, Serialize};
 
-/// Quantiles of times in milliseconds. One is null below as many values as MLPerf's early stopping asks for at a
-/// confidence of 99 % (arXiv 1911.02549, appendix on query counts): p50 from 11 values, p90 from 64, p99 from 662,
-/// p99.9 from 6,636.
+/// Quantiles of times in milliseconds. A quantile is null below the number of values that MLPerf's early stopping
+/// requires at a confidence of 99 % (arXiv 1911.02549, appendix on query counts): p50 from 11 values, p90 from 64, p99
+/// from 662, p99.9 from 6,636.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quantiles {
     /// Number of values.
@@ -17,12 +17,12 @@ pub(crate) struct Quantiles {
     pub(crate) max: Option<f64>,
 }
 
-/// Values without which the quantile is not told.
+/// Minimum number of values for each quantile.
 const LEAST: [(f64, u64); 4] = [(0.5, 11), (0.9, 64), (0.99, 662), (0.999, 6_636)];
 
 impl Quantiles {
-    /// Of times in microseconds. A quantile is the smallest value that at least this share of all values does not
-    /// exceed: a time that did occur.
+    /// Computes quantiles of times in microseconds. A quantile is the smallest value that at least this share of all
+    /// values does not exceed: a time that did occur.
     pub(super) fn of_us(times_us: &[i64]) -> Self {
         let mut sorted = times_us.to_vec();
         sorted.sort_unstable();
@@ -44,7 +44,7 @@ impl Quantiles {
         }
     }
 
-    /// Of quantiles that were told whatever there were: without those for which `count` values are too few.
+    /// Takes over quantiles of a report, dropping those for which `count` values are too few.
     pub(super) fn of_told(told: &Told, count: u64) -> Self {
         let if_enough =
             |index: usize, value: Option<f64>| value.filter(|_| count >= LEAST[index].1);
@@ -59,7 +59,7 @@ impl Quantiles {
     }
 }
 
-/// Quantiles as a run's report tells them, milliseconds.
+/// Quantiles in a run's report, milliseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Told {
@@ -70,14 +70,14 @@ pub(super) struct Told {
     max: Option<f64>,
 }
 
-/// Place of a quantile among so many sorted values.
+/// Returns the index of a quantile among `count` sorted values.
 pub(super) fn rank(quantile: f64, count: usize) -> usize {
-    // 0.9 · 10 is 9.000000000000002 in some orders of rounding; a hair must not be a whole rank.
+    // 0.9 · 10 is 9.000000000000002 with some roundings, which must not add a whole rank.
     let rank = (quantile * count as f64 - 1e-9).ceil() as usize;
     rank.clamp(1, count.max(1)) - 1
 }
 
-/// Middle of the values; of an even number the mean of the two in the middle. None of none.
+/// Returns the median; the mean of the two middle values if their number is even. None if there are none.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! What of a run's `report.json` is measured. Every field may be missing: reports of old runs are read too, and what
-//! they do not say is none.
+//! The parts of a run's `report.json` that are measured. Every field may be missing, since reports of old runs are read
+//! too; missing values are none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::quantiles::Told;
 use super::segments;
 use crate::documents::read_json;
 
-/// What a report is called where it is refused.
+/// How a report is named in errors.
 const KIND: &str = "report of a run";
 
 /// A run's report.
@@ -24,11 +24,11 @@ pub(super) struct RunReport {
     /// `live`, `replay 2` or `asap`.
     pub(super) clock: Option<String>,
     pub(super) streams: Option<BTreeMap<String, StreamBooks>>,
-    /// Streams that were units of work and have ended, together.
+    /// Ended streams that were units of work, combined.
     pub(super) units: Option<StreamBooks>,
     pub(super) nodes: Option<BTreeMap<String, NodeTimes>>,
     pub(super) files: Vec<WrittenFile>,
-    /// Of a part of a site.
+    /// The site, if the run was a part of one.
     site: Option<Site>,
     site_edges: Vec<SiteEdge>,
 }
@@ -47,10 +47,10 @@ struct SiteEdge {
     receives: bool,
 }
 
-/// Of a run to which packets come from other machines: what their latencies are worth.
+/// The accuracy of latencies in a run that receives packets from other machines.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Clocks {
-    /// How wrong they may be, milliseconds; null where nobody knows.
+    /// Their possible error, milliseconds; null if unknown.
     pub(super) latency_error_ms: Option<f64>,
 }
 
@@ -105,19 +105,19 @@ impl RunReport {
     /// Reads a report.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// Fails if the file cannot be read or is not a report.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let value: Value = read_json(path, KIND)?;
         let shown = path.display();
-        // A list would be taken for the fields of an object in their order.
+        // A list would be read as the fields of an object, in order.
         if !value.is_object() {
-            bail!("{shown} is no {KIND}: it is no JSON object");
+            bail!("{shown} is not a {KIND}: it is not a JSON object");
         }
-        serde_json::from_value(value).with_context(|| format!("{shown} is no {KIND}"))
+        serde_json::from_value(value).with_context(|| format!("{shown} is not a {KIND}"))
     }
 
-    /// Time of the recording that passes in a second of the clock; none as fast as possible, where the two have nothing
-    /// to do with each other. What does not tell its clock is taken to have run at the recording's own speed.
+    /// Returns the time of the recording that passes per second of the clock; none under `asap`, where the two are
+    /// unrelated. A report without a clock is assumed to have run at the recording's own speed.
     pub(super) fn speed(&self) -> Option<f64> {
         let clock = self.clock.as_deref().unwrap_or_default();
         match clock.split_once(' ') {
@@ -126,14 +126,15 @@ impl RunReport {
         }
     }
 
-    /// What the clocks of other machines mean for latencies, if they mean anything.
+    /// Returns the accuracy of latencies from other machines, if there are any.
     pub(super) fn clocks(&self) -> Option<Clocks> {
         let receives = self.site_edges.iter().any(|edge| edge.receives);
         let latency_error_ms = self.site.as_ref()?.latency_error_ms;
         (receives && self.speed().is_some()).then_some(Clocks { latency_error_ms })
     }
 
-    /// The node instances that wrote the table, as far as the report names files. The folder may have been moved since.
+    /// Returns the node instances that wrote the table, as far as the report names files. The folder may have been
+    /// moved since.
     pub(super) fn writers_of_table(&self) -> BTreeSet<&str> {
         let is_table = |file: &&WrittenFile| {
             let name = file.path.file_name();
@@ -145,7 +146,7 @@ impl RunReport {
 }
 
 impl StreamBooks {
-    /// Whether one of its sinks is one of these.
+    /// Returns whether it leads to any of these sinks.
     pub(super) fn leads_to(&self, sinks: &BTreeSet<&str>) -> bool {
         let own = self.sinks.iter().flatten();
         own.into_iter()

@@ -1,4 +1,4 @@
-//! A run as it is measured: its table, its report and its truth, wherever they lie.
+//! The data of a run to be measured: its table, its report and its truth.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,18 +16,18 @@ const FACES: &str = "faces.csv";
 const REPORT: &str = "report.json";
 const TRUTH: &str = "truth.csv";
 
-/// A run's files, read.
+/// The files of a run, read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunData {
     /// The name of its folder or table.
     pub(super) name: String,
-    /// The folder, if it was one.
+    /// The folder, if one was given.
     pub(super) folder: Option<PathBuf>,
-    /// What is in it, sorted.
+    /// The names of the files in it, sorted.
     pub(super) files: Vec<String>,
     pub(super) faces: FacesTable,
     pub(super) report: Option<RunReport>,
-    /// By stream.
+    /// The truth, by stream.
     pub(super) truth: BTreeMap<String, StreamTruth>,
 }
 
@@ -35,7 +35,7 @@ impl RunData {
     /// Reads a run's folder, or a table alone.
     ///
     /// # Errors
-    /// If there is no table, or one of the files is wrong.
+    /// Fails if there is no table, or one of the files is wrong.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let kind = fs::metadata(path).with_context(|| format!("there is no run {shown}"))?;
@@ -54,7 +54,7 @@ impl RunData {
             bail!("{}", without_faces(path, &files));
         }
         for part in segments::parts_of(&files, "faces", "csv") {
-            complain(&format!("left out: {shown}/{part} is not whole"));
+            complain(&format!("left out: {shown}/{part} is incomplete"));
         }
         let tables: Vec<PathBuf> = tables.into_iter().map(|table| path.join(table)).collect();
         run.faces = FacesTable::read(&tables)?;
@@ -71,7 +71,7 @@ impl RunData {
         Ok(run)
     }
 
-    /// See [`RunReport::speed`]; what has no report is taken to have run at the recording's own speed.
+    /// See [`RunReport::speed`]; a run without a report is assumed to have run at the recording's own speed.
     pub(super) fn speed(&self) -> Option<f64> {
         self.report.as_ref().map_or(Some(1.0), RunReport::speed)
     }
@@ -100,7 +100,7 @@ fn without_faces(folder: &Path, files: &[String]) -> String {
     let shown = folder.display();
     if let Some(part) = segments::parts_of(files, "faces", "csv").first() {
         return format!(
-            "{shown} has no {FACES}, only {part}: the run was stopped or is not over yet; a table is whole when it has its name"
+            "{shown} has no {FACES}, only {part}: the run was stopped or is not over yet, so its table is incomplete"
         );
     }
     let tables: Vec<&str> = (files.iter())

@@ -1,7 +1,7 @@
-//! Files that a sink wrote one after another (`segment:`, or after a full disk). Owns how they are called.
+//! Files that a sink wrote one after another (`segment:`, or after a full disk). Owns their naming.
 
-/// Of the files of a folder those that together are `STEM.EXTENSION`, in their order: itself, then
-/// `STEM.0001.EXTENSION` and so on. Parts are not among them.
+/// Returns those of a folder's files that together form `STEM.EXTENSION`, in order: the file itself, then
+/// `STEM.0001.EXTENSION` and so on, without part files.
 pub(super) fn of<'a>(files: &'a [String], stem: &str, extension: &str) -> Vec<&'a str> {
     let mut found: Vec<(u32, &str)> = files
         .iter()
@@ -11,7 +11,7 @@ pub(super) fn of<'a>(files: &'a [String], stem: &str, extension: &str) -> Vec<&'
     found.into_iter().map(|(_, file)| file).collect()
 }
 
-/// Those that are not whole.
+/// Returns the incomplete ones.
 pub(super) fn parts_of<'a>(files: &'a [String], stem: &str, extension: &str) -> Vec<&'a str> {
     let is_part = |file: &&String| {
         let whole = file.strip_suffix(".part");
@@ -20,12 +20,12 @@ pub(super) fn parts_of<'a>(files: &'a [String], stem: &str, extension: &str) -> 
     files.iter().filter(is_part).map(String::as_str).collect()
 }
 
-/// Whether a file is one of `STEM.EXTENSION`.
+/// Returns whether a file belongs to `STEM.EXTENSION`.
 pub(super) fn is_of(file: &str, stem: &str, extension: &str) -> bool {
     number(file, stem, extension).is_some()
 }
 
-/// Which one a file is; 0 without a number.
+/// Returns the number of a file; 0 for the file without one.
 fn number(file: &str, stem: &str, extension: &str) -> Option<u32> {
     let rest = file.strip_prefix(stem)?.strip_suffix(extension)?;
     let digits = match rest.strip_prefix('.')? {

@@ -1,4 +1,4 @@
-//! What is counted in one stream, and how the counts of streams are joined. What is made of the counts is `measures`.
+//! The counts of one stream, and how counts of streams are combined. `measures` turns them into numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,27 +11,27 @@ use super::run_data::RunData;
 use super::streaming;
 use super::truth;
 
-/// Counts of a stream or of several.
+/// Counts of one or several streams.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parts {
     pub(super) frames: u64,
     pub(super) frames_with_face: u64,
-    /// From the first to the last frame, microseconds; of several streams the longest.
+    /// Time from the first to the last frame, microseconds; the longest of several streams.
     pub(super) span_us: i64,
-    /// Of frames, microseconds.
+    /// Latencies of frames, microseconds.
     pub(super) latencies_us: Vec<i64>,
-    /// Tracks, of however many rows.
+    /// Number of tracks, however short.
     pub(super) tracks: u64,
     pub(super) raw: Vec<Flips>,
     pub(super) smoothed: Vec<Flips>,
     pub(super) lags: Lags,
-    /// From the first frame to the first with a label, milliseconds, of each stream that has one.
+    /// Time from the first frame to the first one with a label, milliseconds, for each stream that has one.
     pub(super) first_label_ms: Vec<f64>,
-    /// Frames in a second of the recording, of each stream that tells.
+    /// Frames per second of the recording, summed over the streams for which it is known.
     pub(super) frames_per_s: Option<f64>,
     pub(super) accuracy: Judged,
     pub(super) accuracy_raw: Judged,
-    /// What needs the truth of every frame; none where that is not known.
+    /// Counts that require the truth of every frame; none without it.
     pub(super) true_parts: Option<TrueParts>,
     pub(super) streaming: Option<Judged>,
 }
@@ -52,7 +52,7 @@ impl Parts {
     /// Counts a stream of a run.
     ///
     /// # Errors
-    /// If its truth is another run's.
+    /// Fails if its truth belongs to another run.
     pub(super) fn of(run: &RunData, stream: &str, rows: &[FaceRow]) -> anyhow::Result<Self> {
         let mut parts = Self::default();
         parts.count_frames(rows);
@@ -105,7 +105,7 @@ impl Parts {
             .collect();
         let span_us = passed_us.into_iter().max().unwrap_or(0);
         self.span_us = span_us;
-        // Where rows have no latency, time did not pass as in the recording.
+        // If rows have no latency, time did not pass as in the recording.
         let is_timed = !self.latencies_us.is_empty() && span_us > 0;
         self.frames_per_s = is_timed.then(|| (self.frames - 1) as f64 * 1e6 / span_us as f64);
     }
@@ -135,7 +135,7 @@ impl Parts {
         }
     }
 
-    /// Takes over the counts of another stream.
+    /// Adds the counts of another stream.
     pub(super) fn join(&mut self, other: &Self) {
         self.frames += other.frames;
         self.frames_with_face += other.frames_with_face;
@@ -184,8 +184,8 @@ impl Lags {
     }
 }
 
-/// The counts of each stream that the table, the truth or the report of a run knows. One of which no frame reached the
-/// table has none, and is wrong in every frame of its truth.
+/// Returns the counts of each stream that appears in the table, the truth or the report of a run. A stream of which no
+/// frame reached the table has no counts, and is wrong in every frame of its truth.
 ///
 /// # Errors
 /// See [`Parts::of`].

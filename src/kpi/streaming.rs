@@ -1,23 +1,25 @@
-//! Streaming accuracy: what a viewer who looks at the labels as they come would call right (Li et al. 2020, arXiv
-//! 2005.10420).
+//! Streaming accuracy: how often the labels are correct for a viewer who sees them as they are emitted (Li et al. 2020,
+//! arXiv 2005.10420).
 
 use std::collections::BTreeMap;
 
 use super::faces::{FaceRow, Label};
 use super::truth::{StreamTruth, TrueFace};
 
-/// A true face in a frame, and whether the newest label that had been emitted by then is its.
+/// A true face in a frame, and whether the newest label emitted by then is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     pub(super) pts_us: i64,
     pub(super) is_right: bool,
 }
 
-/// Every true face of every frame, also of frames that were dropped or in which nothing was found.
+/// Returns a moment for every true face of every frame, including frames that were dropped or in which nothing was
+/// found.
 ///
-/// A label is emitted at the time of its frame plus its latency, times `speed` where the recording runs faster than the
-/// clock. The newest label is that of the latest frame, not the one that came last. No label yet is wrong. Labels
-/// belong to the true face that their row was matched with. None if a label's latency is not known.
+/// A label is emitted at the time of its frame plus its latency, multiplied by `speed` if the recording runs faster
+/// than the clock. The newest label is that of the latest frame, not the one emitted last. A face without a label yet
+/// counts as wrong. Labels belong to the true face with which their row was matched. None if a label's latency is
+/// unknown.
 pub(super) fn moments(
     rows: &[FaceRow],
     matched: &[Option<&TrueFace>],
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A frame every 100 ms.
+    /// Makes a frame every 100 ms.
     fn truth(labels: &str) -> StreamTruth {
         let frames = labels.chars().enumerate().map(|(index, label)| {
             let face = TrueFace {
@@ -77,7 +79,7 @@ mod tests {
         frames.collect()
     }
 
-    /// A row for each frame whose character is a letter, with its latency.
+    /// Makes a row for each frame whose character is a letter, with its latency.
     fn of(labels: &str, latencies_ms: &[i64], truth: &StreamTruth, speed: f64) -> String {
         let labelled = labels.chars().enumerate().filter(|(_, c)| *c != '.');
         let rows: Vec<FaceRow> = labelled

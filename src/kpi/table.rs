@@ -1,5 +1,5 @@
-//! Tables of a run as they are read: cells by the names of their columns, and what is wrong with a table in one
-//! sentence. Owns how cells are read; which columns there are is `faces` and `truth`.
+//! Reading the tables of a run: cells by column name, and errors in one sentence. `faces` and `truth` define the
+//! columns.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use fermata_files::MOST_TABLE;
 
-/// A CSV file that is read row by row.
+/// A CSV file read row by row.
 pub(super) struct Table {
     reader: csv::Reader<File>,
     path: PathBuf,
@@ -19,12 +19,12 @@ pub(super) struct Table {
 pub(super) struct Row<'a> {
     table: &'a Table,
     cells: &'a csv::StringRecord,
-    /// Where it begins in the file.
+    /// Byte offset at which it begins in the file.
     byte: u64,
 }
 
 impl Table {
-    /// Opens a table and looks whether it has these columns.
+    /// Opens a table and checks that it has these columns.
     pub(super) fn open(path: &Path, needed: &[&str]) -> anyhow::Result<Self> {
         let name = path.display();
         let file = fermata_files::open(path, MOST_TABLE);
@@ -34,11 +34,11 @@ impl Table {
         let header = header.with_context(|| format!("cannot read {name}"))?;
         let mut header: Vec<String> = header.iter().map(str::to_owned).collect();
         if let Some(first) = header.first_mut() {
-            // Spreadsheets begin their files with a mark of the encoding.
+            // Spreadsheets start their files with a byte order mark.
             *first = first.trim_start_matches('\u{feff}').to_owned();
         }
         if header.is_empty() {
-            bail!("{name} is empty: not even the names of the columns are there");
+            bail!("{name} is empty: it lacks even the names of the columns");
         }
         for (column, name) in header.iter().enumerate() {
             let first = header[..column].iter().position(|other| other == name);
@@ -69,12 +69,12 @@ impl Table {
         })
     }
 
-    /// Whether there is such a column.
+    /// Returns whether the table has this column.
     pub(super) fn has(&self, column: &str) -> bool {
         self.header.iter().any(|name| name == column)
     }
 
-    /// Hands over each row.
+    /// Calls `take` for each row.
     pub(super) fn each(
         mut self,
         mut take: impl FnMut(&Row<'_>) -> anyhow::Result<()>,
@@ -112,13 +112,13 @@ impl Table {
 }
 
 impl Row<'_> {
-    /// The text in a column; none if the column is not there or the cell is empty.
+    /// Returns the text in a column; none if there is no such column or the cell is empty.
     pub(super) fn text(&self, column: &str) -> Option<&str> {
         let index = self.table.header.iter().position(|name| name == column)?;
         self.cells.get(index).filter(|text| !text.is_empty())
     }
 
-    /// A whole number.
+    /// Returns a whole number.
     pub(super) fn count(&self, column: &str) -> anyhow::Result<Option<u64>> {
         let Some(text) = self.text(column) else {
             return Ok(None);
@@ -128,7 +128,7 @@ impl Row<'_> {
         Ok(Some(number))
     }
 
-    /// A number that may be NaN or infinite: detectors come up with such boxes.
+    /// Returns a number, which may be NaN or infinite: detectors produce such boxes.
     pub(super) fn number(&self, column: &str) -> anyhow::Result<Option<f64>> {
         let Some(text) = self.text(column) else {
             return Ok(None);
@@ -137,7 +137,7 @@ impl Row<'_> {
         Ok(Some(number))
     }
 
-    /// Milliseconds, as whole microseconds.
+    /// Returns a time in milliseconds as whole microseconds.
     pub(super) fn time_us(&self, column: &str) -> anyhow::Result<Option<i64>> {
         let Some(ms) = self.number(column)? else {
             return Ok(None);
@@ -149,7 +149,7 @@ impl Row<'_> {
         Ok(Some((ms * 1e3).round() as i64))
     }
 
-    /// `x`, `y`, `w` and `h`, pixels; none if one of them is not there.
+    /// Returns `x`, `y`, `w` and `h`, pixels; none if one of them is missing.
     pub(super) fn rect(&self) -> anyhow::Result<Option<[f64; 4]>> {
         let mut rect = [0.0; 4];
         for (side, column) in rect.iter_mut().zip(["x", "y", "w", "h"]) {
@@ -161,7 +161,7 @@ impl Row<'_> {
         Ok(Some(rect))
     }
 
-    /// A value that each row must have.
+    /// Returns a value that each row must have.
     pub(super) fn needed<T>(&self, column: &str, value: Option<T>) -> anyhow::Result<T> {
         value.ok_or_else(|| self.error(&format!("`{column}` is empty")))
     }
@@ -171,7 +171,7 @@ impl Row<'_> {
         self.error(&format!("`{column}` is `{text}`, but must be {expected}"))
     }
 
-    /// What is wrong, with the place.
+    /// Creates an error with its place.
     pub(super) fn error(&self, what: &str) -> anyhow::Error {
         let name = self.table.path.display();
         let line = line_at(&self.table.path, self.byte);
@@ -179,9 +179,9 @@ impl Row<'_> {
     }
 }
 
-/// The line of the record that the reader says begins at this byte, as an editor counts: LF, CR LF and CR end a line.
-/// The reader's own count is one too small where lines end in CR LF, since it takes a record to begin before the LF of
-/// the line above (<https://github.com/BurntSushi/rust-csv/issues/395>).
+/// Returns the line of the record that the reader places at this byte, counted like an editor: LF, CR LF and CR end a
+/// line. The reader's own count is one too small for CR LF line ends, since it lets a record begin before the LF of the
+/// previous line (<https://github.com/BurntSushi/rust-csv/issues/395>).
 fn line_at(path: &Path, byte: u64) -> u64 {
     let Ok(file) = File::open(path) else {
         return 0;

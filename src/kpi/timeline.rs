@@ -1,4 +1,4 @@
-//! The labels of each track over time, as the page draws them.
+//! The labels of each track over time, as drawn by the page.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -11,10 +11,10 @@ use super::named::{Named, as_object, named};
 use super::run_data::RunData;
 use super::segments;
 
-/// Rows that are further apart are not drawn as one, microseconds.
+/// Maximum distance between rows that are drawn as one stretch, microseconds.
 const GAP_US: i64 = 1_000_000;
 
-/// A label from one time to another, milliseconds.
+/// A label with its start and end, milliseconds.
 type Stretch = (f64, f64, Label);
 
 /// A run's timelines.
@@ -30,18 +30,18 @@ pub(super) struct Timelines {
 struct StreamTimeline {
     from_ms: f64,
     until_ms: f64,
-    /// Its annotated video, which may be in several files.
+    /// Its annotated video, which may consist of several files.
     videos: Vec<VideoPiece>,
     tracks: Vec<TrackTimeline>,
     truth: Vec<TruthTimeline>,
 }
 
-/// A piece of a video in which times run as in the recording.
+/// A piece of a video in which time runs as in the recording.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct VideoPiece {
-    /// Path of the file, seen from the page.
+    /// Path of the file, relative to the page.
     path: String,
-    /// The stream's segment; all of them where nothing tells.
+    /// The stream's segment; none if unknown, for all of them.
     segment: Option<u64>,
     /// Where it begins in the recording and in the file.
     pts_ms: f64,
@@ -66,7 +66,7 @@ struct TruthTimeline {
 }
 
 impl Timelines {
-    /// Of a run, for a page in this folder.
+    /// Returns the timelines of a run, for a page in this folder.
     pub(super) fn of(run: &RunData, page_folder: &Path) -> Self {
         let each = run.faces.streams.iter();
         let streams = each.map(|(name, rows)| {
@@ -80,7 +80,7 @@ impl Timelines {
     }
 }
 
-/// The pieces of a stream's video that are there, in the order of their files.
+/// Returns the existing pieces of a stream's video, in the order of their files.
 fn videos(run: &RunData, stream: &str, page_folder: &Path) -> Vec<VideoPiece> {
     let Some(folder) = &run.folder else {
         return Vec::new();
@@ -100,7 +100,7 @@ fn videos(run: &RunData, stream: &str, page_folder: &Path) -> Vec<VideoPiece> {
             pts_ms: begin.pts_ms,
             at_ms: begin.at_ms,
         }));
-        // Without a report the first file is taken to be all of the recording; where others begin is not known.
+        // Without a report the first file is assumed to hold the whole recording; where others begin is unknown.
         if videos.is_empty() && file.len() == stream.len() + ".mp4".len() {
             videos.push(VideoPiece {
                 path,
@@ -155,7 +155,7 @@ fn stream(run: &RunData, name: &str, rows: &[FaceRow], videos: Vec<VideoPiece>) 
     }
 }
 
-/// Equal labels that follow each other as one.
+/// Merges consecutive equal labels.
 fn stretches<'a>(rows: impl Iterator<Item = (i64, Option<&'a Label>)>) -> Vec<Stretch> {
     let mut stretches = Vec::<Stretch>::new();
     let mut before_us = None;
@@ -175,7 +175,7 @@ fn stretches<'a>(rows: impl Iterator<Item = (i64, Option<&'a Label>)>) -> Vec<St
     stretches
 }
 
-/// The way from a folder to a file, with `/` between its parts.
+/// Returns the relative path from a folder to a file, with `/` as separator.
 fn path_from(folder: &Path, file: &Path) -> Option<String> {
     let whole = |path: &Path| path.canonicalize().ok();
     let (folder, file): (PathBuf, PathBuf) = (whole(folder)?, whole(file)?);

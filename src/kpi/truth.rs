@@ -1,5 +1,5 @@
-//! `truth.csv`: who is where with which label in every frame of a stream, seen or not. Owns its columns and how seen
-//! faces are matched with true ones.
+//! `truth.csv`: the position and label of every face in every frame of a stream, seen or not. Owns its columns and how
+//! seen faces are matched with true ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,36 +15,36 @@ const NEEDED: [&str; 9] = [
     "stream", "sequence", "pts_ms", "face", "x", "y", "w", "h", "label",
 ];
 
-/// From this overlap on a seen face is a true one.
+/// Minimum overlap of a seen face with its true one.
 const LEAST_IOU: f64 = 0.5;
 
-/// Times of one frame in two tables differ by no more than this, microseconds.
+/// Maximum difference of a frame's times in two tables, microseconds.
 const SAME_TIME_US: i64 = 1_000;
 
 /// A true face.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TrueFace {
-    /// Who it is.
+    /// Identity of the face.
     pub(super) face: u64,
     /// x, y, w, h in pixels.
     pub(super) rect: [f64; 4],
     pub(super) label: Label,
 }
 
-/// A frame and all that is in it.
+/// A frame and all faces in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct TrueFrame {
     pub(super) pts_us: i64,
     pub(super) faces: Vec<TrueFace>,
 }
 
-/// The truth of one stream, by sequence.
+/// The truth of one stream, by sequence number.
 pub(super) type StreamTruth = BTreeMap<u64, TrueFrame>;
 
-/// Adds what a table says to the truth of the streams.
+/// Adds a table to the truth of the streams.
 ///
 /// # Errors
-/// If it cannot be read, lacks columns or contradicts itself or an earlier table.
+/// Fails if it cannot be read, lacks columns, or contradicts itself or an earlier table.
 pub(super) fn read_into(
     truth: &mut BTreeMap<String, StreamTruth>,
     path: &Path,
@@ -63,7 +63,7 @@ pub(super) fn read_into(
         if frame.pts_us != pts_us {
             return Err(row.error(&format!("frame {sequence} has two times")));
         }
-        // A row without a face says that the frame is empty.
+        // A row without a face marks an empty frame.
         let Some(face) = row.count("face")? else {
             return Ok(());
         };
@@ -87,13 +87,13 @@ pub(super) fn read_into(
     Ok(())
 }
 
-/// For each row the true face that it is, if it is one.
+/// Returns the matching true face of each row, if any.
 ///
-/// In each frame the pair that overlaps most is taken first, then the one that overlaps most among what is left (of a
-/// tie, the one whose row comes first); pairs below an IoU of 0.5 are none.
+/// In each frame, pairs are matched greedily by decreasing overlap (ties: by order of rows); pairs with an IoU below
+/// 0.5 do not match.
 ///
 /// # Errors
-/// If a frame's time in the table is not its time in the truth: they are not of one run.
+/// Fails if a frame's times in the table and the truth differ: they belong to different runs.
 pub(super) fn matched<'a>(
     stream: &str,
     rows: &[FaceRow],
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn less_than_half_is_no_match_and_half_is_one() {
-        // Moved by d of 10: (10 − d) / (10 + d), a half at 10 / 3.
+        // Moved by d of 10, the IoU is (10 − d) / (10 + d): a half at 10 / 3.
         let truth = truth(vec![face(0, 0.0)]);
         assert_eq!(identities(&[row(7, 3.4)], &truth), [None]);
         assert_eq!(identities(&[row(7, 3.3)], &truth), [Some(0)]);

@@ -1,5 +1,4 @@
-//! What people may have meant who typed something that cannot be run. Looks at the command line alone; what is wrong
-//! has been told before.
+//! Hints for a command line that cannot be run. Looks only at the command line; the errors have been reported already.
 
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use crate::watched::is_watched;
 const SECTIONS: [&str; 8] = [
     "fermata", "name", "include", "params", "machines", "streams", "nodes", "run",
 ];
-/// Detectors that people know by name, all of which are files here.
+/// Well-known detectors, all of which are files here.
 const DETECTORS: [&str; 8] = [
     "yunet",
     "ultraface",
@@ -24,7 +23,7 @@ const DETECTORS: [&str; 8] = [
     "mediapipe",
 ];
 
-/// Everything that may help with what was typed.
+/// Returns all hints that apply to the arguments.
 pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
     let streams = arguments
         .streams
@@ -38,8 +37,12 @@ pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
 fn of_stream(typed: &str) -> Option<String> {
     let Some((name, uri)) = typed.split_once('=') else {
         let is_place = is_watched(typed) || Path::new(typed).exists();
-        return is_place
-            .then(|| format!("help: a stream has a name: --stream cam={}", redact(typed)));
+        return is_place.then(|| {
+            format!(
+                "help: give the stream a name: --stream cam={}",
+                redact(typed)
+            )
+        });
     };
     let is_number = !uri.is_empty() && uri.chars().all(|digit| digit.is_ascii_digit());
     (is_number && !Path::new(uri).exists())
@@ -50,7 +53,7 @@ fn of_set(typed: &str) -> Option<String> {
     let (path, _) = typed.split_once('=')?;
     let first = path.split('.').next()?;
     (!SECTIONS.contains(&first))
-        .then(|| format!("help: what belongs to a node is set below `nodes`: --set nodes.{path}=…"))
+        .then(|| format!("help: the settings of nodes are below `nodes`: --set nodes.{path}=…"))
 }
 
 fn of_param(typed: &str) -> Option<String> {
@@ -58,7 +61,7 @@ fn of_param(typed: &str) -> Option<String> {
     let lower = value.to_lowercase();
     let is_name = DETECTORS.iter().any(|known| lower.starts_with(known));
     (name == "detector" && is_name && !Path::new(value).exists()).then(|| {
-        format!("help: a detector is a file or folder, such as {name}=models/yunet/model.onnx, which `fermata models pull yunet` brings; only `haar` is known by its name")
+        format!("help: a detector is a file or folder, such as {name}=models/yunet/model.onnx, which `fermata models pull yunet` downloads; only `haar` is a built-in name")
     })
 }
 

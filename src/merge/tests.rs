@@ -78,7 +78,7 @@ fn what_was_captured_is_delivered_or_lost_somewhere() {
         ]
     );
     assert_eq!(found.clock_error_ms, Some(4.0));
-    // The edge is no sink of the site.
+    // The edge is not a sink of the site.
     assert_eq!(found.sinks["door"].len(), 1);
 }
 
@@ -88,7 +88,7 @@ fn what_a_sending_end_dropped_has_its_cause_and_machine() {
     let unsent = UnsentReport {
         dropped: 2,
         aged: 1,
-        // More than are missing: some of them came.
+        // More than are missing: some of them arrived.
         unconfirmed: 4,
     };
     gate.site_edges[0].unsent = [("door".to_owned(), unsent)].into();
@@ -112,13 +112,13 @@ fn what_went_into_an_edge_and_did_not_come_out_is_told() {
         ]
     );
     let alone = book(&[server(85)]).unwrap();
-    assert!(alone.imbalances[0].contains("no report is of where it begins"));
+    assert!(alone.imbalances[0].contains("there is no report of the machine where it begins"));
 }
 
 #[test]
 fn lives_that_were_killed_have_their_lines() {
     let mut server = server(40);
-    // 45 of them had come before the part was killed, and 3 of a life of the gate that was killed too.
+    // 45 of them had arrived before the part was killed, and 3 came from a life of the gate that was killed too.
     server.site_edges[0].earlier = [(
         "door".to_owned(),
         EarlierReport {
@@ -155,7 +155,7 @@ fn reports_of_different_runs_and_of_one_part_twice_are_refused() {
     assert!(said.contains("same part, machine gate"), "{said}");
 }
 
-/// A host that never returns is the usual case of one that dies.
+/// The usual death is a host that never returns.
 #[test]
 fn a_part_that_was_killed_and_did_not_come_back_is_in_the_book() {
     let folder = tempfile::tempdir().unwrap();
@@ -171,7 +171,7 @@ fn a_part_that_was_killed_and_did_not_come_back_is_in_the_book() {
     let found = book(&[lives(sends, false), server(40)]).unwrap();
     assert_eq!(found.imbalances, Vec::<String>::new());
     let log = &found.sinks["door"]["log on server"];
-    // 45 of the 51 got as far as the server, which missed five of them.
+    // 45 of the 51 reached the server, which missed five of them.
     assert_eq!((log.captured, log.delivered), (51, 37));
     assert_eq!(log.losses["crashed on gate"], 6);
     let receives = r#"{"edge": "hall-gate", "node": "hall", "receives": true}"#;
@@ -182,8 +182,8 @@ fn a_part_that_was_killed_and_did_not_come_back_is_in_the_book() {
         "{:?}",
         found.imbalances
     );
-    // It may only not have ended yet.
+    // The part may simply not have ended yet.
     let _lock = FolderLock::take(folder.path()).unwrap();
     let refused = read(folder.path()).unwrap_err().to_string();
-    assert!(refused.contains("goes on"), "{refused}");
+    assert!(refused.contains("still running"), "{refused}");
 }

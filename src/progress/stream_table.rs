@@ -1,5 +1,5 @@
-//! How the streams of a run are doing, as lines of a terminal of some width or of a log. Owns which columns there are,
-//! and what goes where they have no room; drawing the lines is its parent's, laying out the columns `columns`'.
+//! The state of a run's streams as lines of a terminal or of a log. Owns the columns, and what is dropped if there is
+//! too little room; the parent module draws the lines, `columns` lays out the columns.
 
 use std::fmt::Write as _;
 
@@ -11,23 +11,23 @@ use fermata_engine::statistics::{NodeState, Snapshot, StreamNow};
 use crate::columns::{Column, Columns, LEAST_NAME};
 use crate::print::counted;
 
-/// Room from which on the reason is told why a stream is held up.
+/// Minimum room for showing the reason why a stream is held up.
 const LEAST_REASON: usize = 16;
 
-/// What is known of a run when its lines are made.
+/// The data from which lines are made.
 pub(super) struct StreamTable<'a> {
     /// The run.
     pub(super) now: &'a Snapshot,
-    /// Over the last seconds.
+    /// Rates over the last seconds.
     pub(super) rates: &'a Rates,
-    /// Streams that were there and are closed, by name.
+    /// Names of streams that are closed.
     pub(super) ended: &'a [String],
-    /// As fast as possible, latency says how long queues are and nothing else.
+    /// The clock; under `asap`, latency measures queue lengths and nothing else.
     pub(super) clock: ClockMode,
 }
 
 impl StreamTable<'_> {
-    /// The run in a line: time, streams by state, and rate. Where there is no room, it says less.
+    /// Formats the run in one line: time, streams by state, and rate; shorter if there is too little room.
     pub(super) fn summary(&self, width: usize) -> String {
         let streams = self.now.streams.len();
         let (time, rate) = (clock_time(self.now.at_s), self.rates.delivered);
@@ -51,7 +51,7 @@ impl StreamTable<'_> {
         }
     }
 
-    /// A head and a line for each stream, none wider than this.
+    /// Returns a heading and one line per stream, none wider than `width`.
     pub(super) fn lines(&self, width: usize) -> Vec<String> {
         let columns = Columns::within(width, LEAST_NAME, self.columns()).without_last();
         let mut lines = columns.lines();
@@ -59,7 +59,7 @@ impl StreamTable<'_> {
         lines
     }
 
-    /// What each stream is doing, a sentence each.
+    /// Describes each stream in a sentence.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut lines = vec![self.summary(usize::MAX)];
         for stream in &self.now.streams {
@@ -146,7 +146,7 @@ impl StreamTable<'_> {
         }
     }
 
-    /// Why the stream's source has lost what it captures from, and for how many seconds.
+    /// Returns why the stream's source has lost what it captures from, and for how many seconds.
     fn lost(&self, stream: &StreamNow) -> Option<(&str, f64)> {
         let nodes = self.now.nodes.iter();
         let mut of_stream = nodes.filter(|node| {
@@ -165,7 +165,7 @@ impl StreamTable<'_> {
     }
 }
 
-/// What is lost before a fork is lost at every sink behind it.
+/// Returns the largest loss at any sink: packets lost before a fork are lost at every sink behind it.
 fn lost(stream: &StreamNow) -> u64 {
     let losses = stream.sinks.iter();
     let losses = losses.map(|sink| sink.losses.values().sum::<u64>());
@@ -186,7 +186,7 @@ fn milliseconds(ms: f64) -> String {
     }
 }
 
-/// Time since the start: `4:07`, `1:12:33`.
+/// Formats the time since the start: `4:07`, `1:12:33`.
 fn clock_time(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

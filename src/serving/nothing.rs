@@ -1,18 +1,18 @@
-//! A program without vision serves nothing.
+//! Serving in a program without vision, which has no page.
 
 use fermata_engine::{Graph, RunOptions, RunningGraph};
 
 use crate::cli::ServeArguments;
 use crate::interrupts::Interrupts;
 
-/// What was not asked for.
+/// No page.
 pub(crate) struct Serving;
 
 /// A run that is not served.
 pub(crate) struct Served;
 
 impl Serving {
-    /// Refuses what this program cannot do.
+    /// Fails if a page was requested.
     pub(crate) fn prepare(arguments: &ServeArguments, _: &Graph) -> anyhow::Result<Self> {
         match arguments.serve {
             Some(_) => anyhow::bail!(
@@ -22,7 +22,7 @@ impl Serving {
         }
     }
 
-    /// Lends the run nothing.
+    /// Lends nothing to the run.
     pub(crate) fn lend(&mut self, options: RunOptions) -> RunOptions {
         options
     }
@@ -39,6 +39,6 @@ impl Serving {
 }
 
 impl Served {
-    /// Nobody asks.
+    /// Does nothing.
     pub(crate) fn ready(&self) {}
 }

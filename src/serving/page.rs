@@ -1,4 +1,4 @@
-//! The page of a run.
+//! The live page of a run.
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -19,15 +19,15 @@ use crate::cli::ServeArguments;
 use crate::interrupts::Interrupts;
 use crate::print::{complain, complain_as_it_is};
 
-/// What was asked for, before the run is started.
+/// The page, prepared before the run starts; none if not requested.
 pub(crate) struct Serving(Option<Prepared>);
 
 struct Prepared {
     listening: Listening,
-    /// A token that nobody knows but who reads the terminal.
+    /// A token that only readers of the terminal know.
     fresh: Option<Token>,
     identity: Option<Identity>,
-    /// By what the page is asked for: `HOST:PORT`.
+    /// The address to request the page by: `HOST:PORT`.
     shown: String,
     hub: Option<Arc<FrameHub>>,
     tap: Arc<Tap>,
@@ -40,7 +40,7 @@ struct Prepared {
 pub(crate) struct Served(Option<Server>);
 
 impl Serving {
-    /// Takes the address, so that one that is taken already is told before anything starts.
+    /// Binds the address, so that an error is reported before anything starts.
     pub(crate) fn prepare(arguments: &ServeArguments, graph: &Graph) -> anyhow::Result<Self> {
         let Some(address) = arguments.serve else {
             return Ok(Self(None));
@@ -78,7 +78,7 @@ impl Serving {
         })))
     }
 
-    /// Lends the run what the page looks through.
+    /// Lends the run what the page needs to observe it.
     pub(crate) fn lend(&mut self, mut options: RunOptions) -> RunOptions {
         let Some(prepared) = &mut self.0 else {
             return options;
@@ -97,7 +97,7 @@ impl Serving {
         options
     }
 
-    /// Serves the run and says where.
+    /// Serves the run and prints its address.
     pub(crate) fn start(
         self,
         running: &RunningGraph,
@@ -124,7 +124,7 @@ impl Serving {
         } else {
             "http"
         };
-        // Not through the log: a token must stand in no file.
+        // Printed, not logged: a token must not be written to a file.
         match &prepared.fresh {
             Some(token) => complain_as_it_is(&format!(
                 "live page: {scheme}://{}/#token={}",
@@ -140,14 +140,14 @@ impl Serving {
             ));
         } else if !address.ip().is_loopback() {
             complain(
-                "warning: the page goes over the network unencrypted, pictures and token too; add --serve-tls, or reach it through ssh -L",
+                "warning: the page, including pictures and token, goes over the network unencrypted; add --serve-tls, or reach it through ssh -L",
             );
         }
         Ok(Served(Some(server)))
     }
 }
 
-/// The certificate of files, or one for this run.
+/// Returns the certificate from files, or one made for this run.
 fn identity(arguments: &ServeArguments, address: SocketAddr) -> anyhow::Result<Option<Identity>> {
     if !arguments.serve_tls {
         return Ok(None);
@@ -160,8 +160,7 @@ fn identity(arguments: &ServeArguments, address: SocketAddr) -> anyhow::Result<O
     Ok(Some(Identity::fresh(&names)?))
 }
 
-/// By what a page is asked for that listens there: a name that was given, where it listens at every address of the
-/// machine.
+/// Returns the address to request the page by: a configured name, if it listens at every address of the machine.
 fn shown(address: SocketAddr, hosts: &[String]) -> String {
     match hosts.first() {
         Some(name) if address.ip().is_unspecified() => format!("{name}:{}", address.port()),
@@ -169,10 +168,10 @@ fn shown(address: SocketAddr, hosts: &[String]) -> String {
     }
 }
 
-/// An address that others can ask: of a machine that listens at all of its own, the one by which it reaches other
-/// networks. One that reaches none has its own loopback.
+/// Returns an address that others can reach: if the machine listens at all addresses, the one with which it reaches
+/// other networks; loopback if it reaches none.
 fn reachable(ip: IpAddr) -> IpAddr {
-    // Addresses that are kept free for documentation; nothing is sent to them.
+    // Addresses reserved for documentation; nothing is sent to them.
     let elsewhere = match ip {
         _ if !ip.is_unspecified() => return ip,
         IpAddr::V4(_) => vec![SocketAddr::from(([192, 0, 2, 1], 9))],
@@ -196,14 +195,14 @@ fn reachable(ip: IpAddr) -> IpAddr {
 fn fresh_token(address: SocketAddr) -> anyhow::Result<Token> {
     if !std::io::stderr().is_terminal() {
         anyhow::bail!(
-            "{address} is not for this machine alone, so the page needs a token, and there is no terminal to show one on: give one with --serve-token-file"
+            "{address} is reachable from other machines, so the page needs a token, and there is no terminal to show one on: give one with --serve-token-file"
         );
     }
     Ok(Token::fresh()?)
 }
 
 impl Served {
-    /// Says that every node of the run has been created.
+    /// Marks every node of the run as created.
     pub(crate) fn ready(&self) {
         if let Some(server) = &self.0 {
             server.ready();

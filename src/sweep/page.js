@@ -14,7 +14,7 @@ const name = run => vary.map(([path]) => `${short(path)}=${run.set[path]}`).join
 const told = runs.filter(run => run.kpi.lag_ms !== null && run.kpi.flips_per_minute !== null);
 const beats = (a, b) => a.kpi.lag_ms <= b.kpi.lag_ms && a.kpi.flips_per_minute <= b.kpi.flips_per_minute && (a.kpi.lag_ms < b.kpi.lag_ms || a.kpi.flips_per_minute < b.kpi.flips_per_minute);
 const best = new Set(told.filter(run => !told.some(other => beats(other, run))));
-// The first path has a colour for each value; other paths are told by the marks' titles and the table.
+// The first path has a colour for each value; values of other paths are in the marks' titles and the table.
 const COLOURS = ["#4477aa", "#cc3311", "#117733", "#b8860b", "#882255", "#44aa99", "#7a828d"];
 const colour = run => COLOURS[vary[0][1].indexOf(run.set[vary[0][0]]) % COLOURS.length];
 

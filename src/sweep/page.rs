@@ -12,10 +12,10 @@ const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("../kpi/page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// `sweep.json`.
+/// The contents of `sweep.json`.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Sweep {
-    /// The paths that were varied, with their values.
+    /// The varied paths with their values.
     vary: Vec<(String, Vec<String>)>,
     runs: Vec<Point>,
 }
@@ -23,11 +23,11 @@ pub(super) struct Sweep {
 /// A run of the grid.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Point {
-    /// Its folder, beside `sweep.json`.
+    /// Its folder, relative to `sweep.json`.
     pub(super) folder: String,
-    /// Path and value.
+    /// Values by path.
     pub(super) set: BTreeMap<String, String>,
-    /// Of all streams.
+    /// The measures of all streams.
     pub(super) kpi: Measures,
 }
 
@@ -41,16 +41,16 @@ impl Sweep {
     }
 }
 
-/// A path without what every path has.
+/// Strips a path's common prefix.
 pub(super) fn short(path: &str) -> &str {
     path.strip_prefix("nodes.").unwrap_or(path)
 }
 
-/// The page.
+/// Renders the page.
 pub(super) fn page(sweep: &Sweep) -> anyhow::Result<String> {
     let data = serde_json::to_string(sweep).context("the numbers are not JSON")?;
-    // Nothing in a value may end the script that it stands in; the data comes last, so that nothing in it is taken for
-    // a place.
+    // No value may end the script that contains it; the data is inserted last, so that no text in it is taken for a
+    // placeholder.
     let data = data.replace('<', "\\u003c");
     let page = PAGE.replace("/*style*/", STYLE);
     let page = page.replace("/*script*/", SCRIPT);

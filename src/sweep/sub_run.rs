@@ -1,4 +1,4 @@
-//! One run of a sweep: a process of its own, so that no run warms up, leaks into or brings down another.
+//! One run of a sweep, in a process of its own, so that no run warms up, leaks into or crashes another.
 
 use std::error::Error;
 use std::fmt;
@@ -16,25 +16,25 @@ use crate::cli::GraphArguments;
 use crate::interrupts::Interrupts;
 use crate::kpi::{RunMeasures, measure};
 
-/// Time between two looks whether somebody wants the sweep to end.
+/// Time between two checks for an interrupt.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Somebody has ended the sweep, and so the run.
+/// The sweep was interrupted, and its run with it.
 #[derive(Debug)]
 pub(super) struct EndedEarly;
 
 impl fmt::Display for EndedEarly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ended early: the run in hand was ended too")
+        f.write_str("ended early: the current run was ended too")
     }
 }
 
 impl Error for EndedEarly {}
 
-/// Runs the graph into a folder and measures it. What ends the sweep ends the run first.
+/// Runs the graph into a folder and measures it. An interrupt ends the run before the sweep.
 ///
 /// # Errors
-/// If the run fails, or wrote nothing that can be measured; [`EndedEarly`].
+/// Fails if the run fails or wrote nothing that can be measured; with [`EndedEarly`] on an interrupt.
 pub(super) fn run(
     graph: &GraphArguments,
     folder: &Path,
@@ -80,12 +80,12 @@ pub(super) fn run(
     measure(folder)
 }
 
-/// Waits for the end of a run. Each signal to this process is passed on: one that was sent to both counts there as one.
+/// Waits for the end of a run, forwarding each signal to it: a signal sent to both processes counts there only once.
 fn output(run: Child, interrupts: &Interrupts) -> io::Result<Output> {
     let process = i32::try_from(run.id()).ok().and_then(Pid::from_raw);
     let (send, ended) = channel();
     let wait = move || {
-        // Nobody listens any more if the sweep has ended.
+        // Nobody receives it if the sweep has ended.
         let _ = send.send(run.wait_with_output());
     };
     thread::Builder::new()
@@ -106,7 +106,7 @@ fn output(run: Child, interrupts: &Interrupts) -> io::Result<Output> {
         {
             told = count;
             if let Err(error) = kill_process(process, Signal::TERM) {
-                tracing::warn!("the run cannot be told to end: {error}");
+                tracing::warn!("cannot signal the run to end: {error}");
             }
         }
     }

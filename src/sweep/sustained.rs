@@ -1,15 +1,15 @@
-//! The largest number that passes a trial, found by doubling and bisection and confirmed by repetition. Pure: what a
-//! trial is, is the caller's.
+//! Finds the largest number that passes a trial by doubling and bisection, and confirms it by repetition. Pure: the
+//! caller defines the trial.
 
-/// Trials that the found number must pass in a row.
+/// Number of further trials that the found number must pass in a row.
 const CONFIRMED: u32 = 5;
 
-/// Finds the number: doubles from `least` until a trial fails, halves the distance between what passed and what failed,
-/// then asks for five more passes of the last; a failure there takes one off and asks again. None if not even `least`
+/// Finds the number: doubles from `least` until a trial fails, bisects between the last pass and the failure, then
+/// requires five more passes in a row; on a failure there, tries one less in the same way. None if not even `least`
 /// passes.
 ///
 /// # Errors
-/// Those of a trial.
+/// Returns the errors of a trial.
 pub(super) fn sustained<E>(
     least: u32,
     most: u32,

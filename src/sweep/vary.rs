@@ -1,19 +1,19 @@
-//! Which values are tried: `PATH=V1,V2` arguments and the grid that they span.
+//! The values to try: `PATH=V1,V2` arguments and the grid that they span.
 
 use anyhow::bail;
 
-/// A value of the graph and what it is set to in turn.
+/// A varied value of the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Varied {
-    /// As `--set` takes it.
+    /// Its path, as for `--set`.
     pub(super) path: String,
     pub(super) values: Vec<String>,
 }
 
-/// Reads the arguments.
+/// Parses the arguments.
 ///
 /// # Errors
-/// If one has no values, an empty or the same one twice, or two are about the same path.
+/// Fails if an argument has no values, an empty value or one twice, or if two have the same path.
 pub(super) fn varied(arguments: &[String]) -> anyhow::Result<Vec<Varied>> {
     let mut all = Vec::<Varied>::new();
     for argument in arguments {
@@ -29,10 +29,10 @@ pub(super) fn varied(arguments: &[String]) -> anyhow::Result<Vec<Varied>> {
         }
         let doubled = |(index, value)| values[..index].contains(value);
         if let Some((_, value)) = values.iter().enumerate().find(|pair| doubled(*pair)) {
-            bail!("`--vary {argument}`: {value} is there twice");
+            bail!("`--vary {argument}`: {value} is given twice");
         }
         if all.iter().any(|varied| varied.path == path) {
-            bail!("`--vary {path}` is there twice; give all its values in one");
+            bail!("`--vary {path}` is given twice; give all its values in one");
         }
         all.push(Varied {
             path: path.to_owned(),
@@ -42,7 +42,7 @@ pub(super) fn varied(arguments: &[String]) -> anyhow::Result<Vec<Varied>> {
     Ok(all)
 }
 
-/// Splits at commas that stand in no bracket and no quotes: a value is YAML.
+/// Splits at commas outside brackets and quotes, since a value is YAML.
 fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut depth, mut quote) = (0_u32, None);
@@ -65,7 +65,7 @@ fn split(text: &str) -> Vec<String> {
     parts.iter().map(|part| part.trim().to_owned()).collect()
 }
 
-/// Every combination, the last path varying fastest; each as (path, value) pairs.
+/// Returns every combination, the last path varying fastest; each as (path, value) pairs.
 pub(super) fn grid(varied: &[Varied]) -> Vec<Vec<(String, String)>> {
     let mut grid = vec![Vec::new()];
     for one in varied {
@@ -118,8 +118,8 @@ mod tests {
             (&["=1"], "must be PATH=V1,V2"),
             (&["a="], "value number 1 is empty"),
             (&["a=1,,2"], "value number 2 is empty"),
-            (&["a=1,2,1"], "1 is there twice"),
-            (&["a=1", "a=2"], "`--vary a` is there twice"),
+            (&["a=1,2,1"], "1 is given twice"),
+            (&["a=1", "a=2"], "`--vary a` is given twice"),
         ] {
             let error = read(arguments).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

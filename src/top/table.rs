@@ -1,15 +1,15 @@
-//! The numbers of a run as plain tables. Columns that matter least stand last, since they are left out first.
+//! The numbers of a run as plain tables. The least important columns come last, since they are dropped first.
 
 use fermata_engine::graph::printable;
 use fermata_serve::{EdgeNumbers, NodeNumbers, Numbers, StreamNumbers, WorkerNumbers};
 
 use crate::columns::{Column, Columns, shortened};
 
-/// Names of streams and nodes are not cut shorter, nor those of edges, which are two.
+/// The shortest lengths to which names of streams and nodes, and those of edges (two names), are cut.
 const LEAST_NAME: usize = 12;
 const LEAST_EDGE: usize = 20;
 
-/// Everything that the page shows in numbers, in lines of at most `width` characters.
+/// Formats all numbers of the page, in lines of at most `width` characters.
 pub(super) fn table(numbers: &Numbers, width: usize) -> Vec<String> {
     let head = format!(
         "{}  {}  {:.1} delivered/s  {} faults",
@@ -37,7 +37,7 @@ pub(super) fn table(numbers: &Numbers, width: usize) -> Vec<String> {
     lines
 }
 
-/// A line for each stream, and below it why it does not run.
+/// Formats a line for each stream, followed by the reason if it does not run.
 fn streams(streams: &[StreamNumbers], width: usize) -> Vec<String> {
     let ms = |ms: Option<f64>| ms.map_or("–".to_owned(), milliseconds);
     let columns = vec![
@@ -57,7 +57,7 @@ fn streams(streams: &[StreamNumbers], width: usize) -> Vec<String> {
     with_reasons(columns, reasons, width)
 }
 
-/// A line for each row, and below it the reason that it has, if it has one.
+/// Formats a line for each row, followed by its reason, if any.
 fn with_reasons<'a>(
     columns: Vec<Column>,
     reasons: impl Iterator<Item = Option<&'a str>>,
@@ -76,7 +76,7 @@ fn with_reasons<'a>(
     told
 }
 
-/// A line for each worker of a job, and below it why it was refused.
+/// Formats a line for each worker of a job, followed by the reason if it was refused.
 fn workers(workers: &[WorkerNumbers], width: usize) -> Vec<String> {
     let in_hand = |worker: &WorkerNumbers| match &*worker.in_hand {
         [] => "–".to_owned(),
@@ -164,7 +164,7 @@ fn edges(edges: &[EdgeNumbers], width: usize) -> Vec<String> {
         .lines()
 }
 
-/// Whatever a run says must not steer the terminal.
+/// Makes a column whose text cannot control the terminal.
 fn column<T>(
     things: &[T],
     head: &'static str,
@@ -198,7 +198,7 @@ fn states(node: &NodeNumbers) -> String {
     states.join(", ")
 }
 
-/// A sentence in lines of at most `width` characters, broken between words; a longer word is cut.
+/// Wraps a sentence into lines of at most `width` characters; a longer word is cut.
 fn wrapped(sentence: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in sentence.split(' ') {
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn what_latencies_from_other_machines_are_worth_is_told_below_them() {
         let clocks = ClockNumbers {
-            told: "latencies of streams from other machines are by two clocks, and may be wrong by 3.5 ms".to_owned(),
+            told: "latencies of streams from other machines are measured with two clocks, and may be wrong by 3.5 ms".to_owned(),
             ..ClockNumbers::default()
         };
         let site = Numbers {

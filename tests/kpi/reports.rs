@@ -106,9 +106,9 @@ fn latencies_of_packets_from_other_machines_are_told_with_the_error_of_the_clock
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let words = "by two clocks, and may be wrong by 3.5 ms\n";
+    let words = "with two clocks, and may be wrong by 3.5 ms\n";
     assert!(said(&known).contains(words), "{}", said(&known));
-    let words = "by two clocks, and nobody knows how wrong they are\n";
+    let words = "with two clocks, and their error is unknown\n";
     assert!(said(&unknown).contains(words), "{}", said(&unknown));
 }
 

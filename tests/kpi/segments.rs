@@ -47,7 +47,7 @@ fn parts_are_left_out_by_name() {
     let (code, _, errors) = kpi(&[&run.path().display().to_string()]);
     assert_eq!(code, 0, "{errors}");
     assert!(
-        errors.contains("left out: ") && errors.contains("faces.0002.csv.part is not whole"),
+        errors.contains("left out: ") && errors.contains("faces.0002.csv.part is incomplete"),
         "{errors}"
     );
     refused(run_of(&files[1..]).path(), &["only faces.0002.csv.part"]);

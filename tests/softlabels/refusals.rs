@@ -97,11 +97,11 @@ fn a_teacher_whose_models_have_all_seen_a_row_is_an_error_before_anything_is_com
     let folds = |one: &str, other: &str| format!("f={},{}", data.text(one), data.text(other));
     refuses(
         &data.export("out", &["--teacher", &folds("f0", "f0")]),
-        &["all of its models have learnt from", "without another fold"],
+        &["all of its models were trained on", "without another fold"],
     );
     refuses(
         &data.export("out", &["--teacher", &folds("f0", "other")]),
-        &["nobody can tell which rows it has seen"],
+        &["it is unknown which rows it has seen"],
     );
     // Trained apart, they are fitted apart.
     data.teacher("cooler", 4, 0.8, trained(1));
@@ -133,7 +133,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     refuses(
         &data.export("out", &["--teacher", &teacher]),
         &[
-            "--teacher w: it has learnt from 28 of the 56 rows, the first of them 0.png",
+            "--teacher w: it was trained on 28 of the 56 rows, the first of them 0.png",
             "--without-fold",
             "--allow-seen",
         ],
@@ -148,7 +148,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     };
     let errors = said("allowed", &["--allow-seen"]);
     assert!(
-        errors.contains("warning: --teacher w: it has learnt from 28"),
+        errors.contains("warning: --teacher w: it was trained on 28"),
         "{errors}"
     );
     let counts = data.json("allowed/alignmentreport.json")["counts"]["seen"]["w"].clone();
@@ -161,7 +161,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     let (code, _, errors) = run(&asked);
     assert_eq!(code, 0, "{errors}");
-    let told = "warning: --teacher w: it has learnt from 28 of the 28 rows";
+    let told = "warning: --teacher w: it was trained on 28 of the 28 rows";
     assert!(errors.contains(told), "{errors}");
     // Of the others nobody knows; of rows that it was not trained on, it is known.
     let errors = said("tested", &["--split", "test"]);
@@ -196,7 +196,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
         &data.export("folds", &["--teacher", &folds("unsaid")]),
         &[
             "the weights with which it began",
-            "nobody can tell which rows it has seen",
+            "it is unknown which rows it has seen",
         ],
     );
     succeeds(&data.export("folds", &["--teacher", &folds("foreign")]));
@@ -209,11 +209,11 @@ fn a_folder_that_is_no_run_or_in_use_is_not_resumed() {
     fs::create_dir(&empty).unwrap();
     refused(
         &["resume", &data.text("empty")],
-        &["not a run that can be taken up again"],
+        &["not a run that can be resumed"],
     );
     refused(
         &["resume", &data.text("none")],
-        &["not a run that can be taken up again"],
+        &["not a run that can be resumed"],
     );
     let _lock = FolderLock::take(&empty).unwrap();
     refuses(&data.export("empty", &[]), &["is in use by"]);

@@ -167,7 +167,7 @@ fn a_worker_with_other_weights_or_another_manifest_is_refused_by_name_and_the_jo
     refused.ends(2);
     let words = refused.words();
     for word in [
-        "does not have what the job has",
+        "differs from the job",
         "teachers[0].models[0].sha256",
         "in this worker",
     ] {

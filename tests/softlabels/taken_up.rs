@@ -111,7 +111,10 @@ fn a_graph_whose_folder_holds_its_job_goes_on_with_it_and_never_begins_it_anew()
     stopped(&graph("run", &["failures=0"]));
     mend(&data, damaged);
     // Another job is none to go on with, and what is there stays.
-    refused(&graph("run", &["unit=16"]), &["begun otherwise", "unit: 8"]);
+    refused(
+        &graph("run", &["unit=16"]),
+        &["started with something else", "unit: 8"],
+    );
     let said = stopped(&graph("run", &["views=3"]));
     assert!(
         said.contains("views: 2 in the units that are there, 3"),

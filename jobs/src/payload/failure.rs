@@ -1,17 +1,17 @@
-//! Why a row could not be read: it travels in the place of what could not be made.
+//! Why a row could not be read; passed on in place of the missing value.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a row has no picture, or nothing could be made of it. The reason names neither the row nor a path.
+/// Why a row has no picture, or could not be processed. The reason names neither the row nor a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// In words.
+    /// The reason in words.
     pub reason: Arc<str>,
 }
 
 impl Failure {
-    /// With this reason.
+    /// Creates a failure with this reason.
     pub fn new(reason: &(impl fmt::Display + ?Sized)) -> Self {
         Self {
             reason: reason.to_string().into(),

@@ -1,4 +1,4 @@
-//! What an ensemble says of a row.
+//! An ensemble's logits of a row.
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use fermata_vision::Frame;
 use super::failure::Failure;
 use super::wanted::WantedRow;
 
-/// A row with its picture as it is in the file, or why there is none.
+/// A row with its unprocessed picture, or why there is none.
 #[derive(Clone, Debug)]
 pub struct LoadedRow {
     /// The row and its purpose.
@@ -15,7 +15,7 @@ pub struct LoadedRow {
     pub picture: Result<Frame, Failure>,
 }
 
-/// What `load_images` makes of a [`Wanted`](super::Wanted).
+/// The output of `load_images` for a [`Wanted`](super::Wanted).
 #[derive(Clone, Debug)]
 pub enum Loaded {
     /// A row.

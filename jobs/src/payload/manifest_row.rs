@@ -1,4 +1,4 @@
-//! A row of a manifest that all packets share.
+//! A row of a manifest, shared by all packets.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fermata_learn::manifest::{Manifest, Row};
 
-/// A row and the manifest that it stands in; a clone costs nothing.
+/// A row and the manifest that contains it; cheap to clone.
 #[derive(Clone)]
 pub struct ManifestRow {
     manifest: Arc<Manifest>,
@@ -14,7 +14,7 @@ pub struct ManifestRow {
 }
 
 impl ManifestRow {
-    /// The row of this index. None if there is no such row.
+    /// Returns the row with this index, or none if there is no such row.
     pub fn new(manifest: &Arc<Manifest>, index: usize) -> Option<Self> {
         manifest.rows.get(index).map(|_| Self {
             manifest: Arc::clone(manifest),
@@ -22,22 +22,22 @@ impl ManifestRow {
         })
     }
 
-    /// Its place in the manifest, from 0.
+    /// Returns its position in the manifest, from 0.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// What the manifest says: image, label, source, split, group, sha256, width, height.
+    /// Returns its fields: image, label, source, split, group, sha256, width, height.
     pub fn row(&self) -> &Row {
         &self.manifest.rows[self.index]
     }
 
-    /// The manifest.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
-    /// Where its image is: what the manifest names, in the manifest's folder.
+    /// Returns the path of its image, which the manifest gives relative to its own folder.
     pub fn path(&self) -> PathBuf {
         self.manifest.folder.join(&self.row().image)
     }

@@ -1,4 +1,4 @@
-//! A row as a network's input, with what it is taught.
+//! A row as a network's input, with its targets.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use super::wanted::WantedRow;
 pub struct PreparedRow {
     /// The row and its purpose.
     pub wanted: WantedRow,
-    /// [channels, height, width] in the row's view, as the card of the training says.
+    /// [channels, height, width] in the row's view, as the training's card specifies.
     pub input: Result<Arc<Vec<f32>>, Failure>,
-    /// A teacher's logits of this view.
+    /// The teachers' fused logits of this view.
     pub teacher: Option<[f32; EXPRESSIONS]>,
     /// The shares of the classes among annotators' votes.
     pub targets: Option<[f32; EXPRESSIONS]>,
 }
 
-/// What `prepare_inputs` makes of a [`Loaded`](super::Loaded), and `join_targets` completes.
+/// The output of `prepare_inputs` for a [`Loaded`](super::Loaded), completed by `join_targets`.
 #[derive(Clone, Debug)]
 pub enum Prepared {
     /// A row.

@@ -1,4 +1,4 @@
-//! What a teacher says of a row.
+//! A teacher's logits of a row.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use super::failure::Failure;
 use super::manifest_row::ManifestRow;
 use super::viewed::AskedViews;
 
-/// Who was asked, and about which views: the same for all rows of a node.
+/// What computed the logits, and of which views: the same for all rows of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     /// The models' cards: one, or one for each model that was trained without a fold.
     pub models: Vec<ModelCard>,
-    /// What each of them has learnt from, if its provenance says so.
+    /// What each of them was trained on, if its provenance records it.
     pub learnt: Vec<Option<Learnt>>,
     /// `onnxruntime` or `libtorch`.
     pub backend: &'static str,
-    /// What they were asked about.
+    /// The views.
     pub views: AskedViews,
 }
 
@@ -28,11 +28,11 @@ pub struct Asked {
 pub struct Scored {
     /// The row.
     pub row: ManifestRow,
-    /// Who was asked.
+    /// What computed the logits.
     pub asked: Arc<Asked>,
     /// [V, 7] in the canonical class order, not divided by a temperature.
     pub logits: Result<Vec<f32>, Failure>,
-    /// Whether who was asked had learnt from the row, if that is known.
+    /// Whether the models used were trained on the row, if known.
     pub seen: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! A row with the inputs that models take of its picture.
+//! A row with the models' inputs for its picture.
 
 use std::sync::Arc;
 
@@ -9,19 +9,18 @@ use super::failure::Failure;
 use super::manifest_row::ManifestRow;
 use crate::preparation::Preparation;
 
-/// The views of a picture that models are asked about: each is a function of these, its number and the hash of the
-/// image.
+/// The views of a picture to compute: each is a function of these fields, its number and the hash of the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AskedViews {
-    /// V.
+    /// The number of views, V.
     pub views: u32,
-    /// Of the views' variations.
+    /// Seed of the views' augmentation.
     pub seed: u64,
-    /// How pictures are varied from view 1 on.
+    /// How pictures are augmented from view 1 on.
     pub augmentation: Augmentation,
 }
 
-/// The inputs of a row for models with alike cards.
+/// The inputs of a row for models with equivalent cards.
 #[derive(Clone, Debug)]
 pub struct ViewInputs {
     /// How the pictures became inputs.
@@ -30,12 +29,12 @@ pub struct ViewInputs {
     pub values: Vec<f32>,
 }
 
-/// What `load_views` makes of a row.
+/// The output of `load_views` for a row.
 #[derive(Clone, Debug)]
 pub struct Viewed {
     /// The row.
     pub row: ManifestRow,
-    /// Which views there are of it.
+    /// The views made of it.
     pub views: AskedViews,
     /// An entry for each preparation, or why there is none.
     pub inputs: Result<Vec<ViewInputs>, Failure>,

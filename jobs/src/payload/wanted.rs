@@ -1,10 +1,10 @@
-//! A row that is to be read, and what for.
+//! A row to be read, and its purpose.
 
 use fermata_engine::Payload;
 
 use super::manifest_row::ManifestRow;
 
-/// What a row is read for.
+/// The purpose of reading a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// A unit of work.
@@ -15,10 +15,10 @@ pub enum Purpose {
         epoch: u32,
         /// The step within the epoch, from 0.
         step: u64,
-        /// The view in which the row is seen.
+        /// The view of the row.
         view: u32,
     },
-    /// The validation behind an epoch.
+    /// The validation after an epoch.
     Validation {
         /// The epoch, from 0.
         epoch: u32,
@@ -28,18 +28,18 @@ pub enum Purpose {
 /// A row and its purpose.
 #[derive(Clone, Debug)]
 pub struct WantedRow {
-    /// Which.
+    /// The row.
     pub row: ManifestRow,
-    /// What for.
+    /// Its purpose.
     pub purpose: Purpose,
 }
 
-/// What a source of rows gives, one in each packet.
+/// The output of a source of rows, one in each packet.
 #[derive(Clone, Debug)]
 pub enum Wanted {
     /// A row.
     Row(WantedRow),
-    /// All rows of a training's epoch have come; those of its validation follow.
+    /// All rows of an epoch have been emitted; those of its validation follow.
     EpochEnd {
         /// From 0.
         epoch: u32,

@@ -1,4 +1,4 @@
-//! Rows on their way to the trainer: those of a step, and those of a validation. Owns how they lie in memory.
+//! Rows collected for the trainer: those of a step, and those of a validation. Owns their layout in memory.
 
 use fermata_engine::ActorError;
 use fermata_learn::predictions::Predictions;
@@ -9,7 +9,7 @@ use fermata_vision::face::EXPRESSIONS;
 
 use crate::payload::{PreparedRow, WantedRow};
 
-/// The rows of a step so far.
+/// The rows collected for a step.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     batch: Batch,
@@ -31,7 +31,7 @@ impl Step {
         }
     }
 
-    /// Trains the step; says how many rows it had.
+    /// Trains the step; returns its number of rows.
     pub(super) fn train(
         &mut self,
         trainer: &mut Trainer,
@@ -45,7 +45,7 @@ impl Step {
         trained.map(|()| rows)
     }
 
-    /// Keeps the memory.
+    /// Clears the step, keeping its memory.
     fn clear(&mut self) {
         let Batch {
             inputs,
@@ -60,12 +60,12 @@ impl Step {
     }
 }
 
-/// The validation of an epoch so far.
+/// The validation of the current epoch.
 #[derive(Debug)]
 pub(super) struct Validation {
-    /// Rows that are predicted at once.
+    /// Number of rows predicted at once.
     batch: usize,
-    /// Of rows that are not predicted yet.
+    /// Inputs of rows not yet predicted.
     inputs: Vec<f32>,
     waiting: usize,
     logits: Vec<f64>,
@@ -93,12 +93,12 @@ impl Validation {
         self.hashes.push(row.sha256);
     }
 
-    /// Whether as many rows wait as are predicted at once.
+    /// Returns whether a full batch is waiting.
     pub(super) fn is_full(&self) -> bool {
         self.waiting >= self.batch
     }
 
-    /// Predicts the rows that wait; says how many they were.
+    /// Predicts the waiting rows; returns how many there were.
     pub(super) fn predict(&mut self, trainer: &mut Trainer) -> Result<u64, TrainingError> {
         let logits = trainer.predict(&self.inputs)?;
         self.logits.extend(logits.into_iter().map(f64::from));
@@ -106,7 +106,7 @@ impl Validation {
         Ok(std::mem::take(&mut self.waiting) as u64)
     }
 
-    /// All predictions of the epoch; the next one begins.
+    /// Returns all predictions of the epoch and resets itself for the next one.
     pub(super) fn predictions(&mut self) -> Result<Predictions, ActorError> {
         let ended = std::mem::replace(self, Self::new(self.batch));
         debug_assert_eq!(ended.logits.len(), ended.labels.len() * EXPRESSIONS);

@@ -1,4 +1,4 @@
-//! Softlabels through a graph: what they are, and that nothing that happens on the way changes them.
+//! Softlabels through a graph: their contents, and that interruptions and failures do not change them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new() -> Self {
-        // What actors log is shown with a test that fails.
+        // Shows the actors' log if a test fails.
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let folder = tempfile::tempdir().unwrap();
         let manifest = set(folder.path(), 40);
@@ -43,7 +43,7 @@ impl Job {
         self.folder.path().join(name)
     }
 
-    /// The graph, with some of its text replaced.
+    /// Returns the graph, with parts of its text replaced.
     fn graph(&self, out: &str, replaced: &[(&str, &str)]) -> Result<(Graph, Registry), String> {
         let (folder, manifest) = (self.folder.path().display(), self.manifest.display());
         let mut text = format!(
@@ -92,7 +92,7 @@ run: {{clock: asap}}
         report
     }
 
-    /// What an export has written, by file.
+    /// Returns the files of a job, by name.
     fn files(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let names = [
             "softlabels.npz",
@@ -124,7 +124,7 @@ fn assert_same(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>
     }
 }
 
-/// What a teacher says of a view of a row, computed alone.
+/// Computes a teacher's logits of a view of a row directly.
 fn said(folder: &Path, manifest: &Manifest, row: usize, view: u32) -> Vec<f32> {
     let mut model = LoadedModel::load(folder, None, "cpu", 1).unwrap();
     let row = &manifest.rows[row];
@@ -175,7 +175,7 @@ fn softlabels_are_the_weighted_sum_of_what_the_teachers_say() {
             };
             near(of_view[class], a[class]);
             near(of_view[7 + class], b[class]);
-            // The temperature of `a` is its card's.
+            // The temperature of `a` is that of its card.
             let fused = 0.25 * a[class] / 2.0 + 0.75 * b[class] / 4.0;
             let Row { sha256, split, .. } = &manifest.rows[row];
             near(
@@ -197,7 +197,7 @@ fn softlabels_are_the_weighted_sum_of_what_the_teachers_say() {
         failed.contains("010.png") && failed.contains("not the manifest's"),
         "{failed}"
     );
-    // It lacks a row, for which it can be taken up.
+    // A row is missing, for which the job can be resumed.
     assert!(job.path("out/units").exists());
     for (name, bytes) in job.files("out") {
         let text = String::from_utf8_lossy(&bytes);
@@ -268,7 +268,7 @@ fn a_job_that_was_stopped_goes_on_and_one_that_is_done_does_not() {
 fn a_run_that_finds_all_units_there_only_assembles() {
     let job = Job::new();
     job.run("plain", &[]);
-    // The sink is killed, as it were, before it assembles: a folder stands where its file goes.
+    // Simulates a crash of the sink before it assembles: a folder is in the place of its file.
     fs::create_dir_all(job.path("out/softlabels.npz")).unwrap();
     let report = job.run("out", &[]);
     assert!(!report.faults.is_empty());
@@ -288,7 +288,7 @@ fn a_job_is_not_mixed_of_two() {
         ("weights: {a: 0.25", "weights: {a: 0.5"),
         ("fail_every", "fail_every"),
     ];
-    // One unit is to be done again.
+    // One unit has to be repeated.
     let ledger = job.path("out/ledger.jsonl");
     let text = fs::read_to_string(&ledger).unwrap();
     let lines = text
@@ -317,7 +317,7 @@ fn a_job_is_not_mixed_of_two() {
 fn a_unit_that_was_not_committed_is_done_again_and_one_that_has_changed_is_not_read() {
     let job = Job::new();
     job.run("plain", &[]);
-    // All units are there, and what is made of them is not.
+    // All units are there, but not assembled.
     fs::create_dir_all(job.path("out/softlabels.npz")).unwrap();
     job.run("out", &[]);
     fs::remove_dir(job.path("out/softlabels.npz")).unwrap();
@@ -328,7 +328,7 @@ fn a_unit_that_was_not_committed_is_done_again_and_one_that_has_changed_is_not_r
     let faults = format!("{:?}", report.faults);
     assert!(faults.contains("is not as it was committed"), "{faults}");
     assert!(!job.path("out/softlabels.npz").exists());
-    // As a kill leaves it while it is written, and before its line.
+    // As left by a kill while the file is written, before its ledger line.
     fs::write(unit.with_extension("unit.part"), &whole[..9]).unwrap();
     let ledger = job.path("out/ledger.jsonl");
     let text = fs::read_to_string(&ledger).unwrap();
@@ -402,14 +402,14 @@ fn a_row_is_asked_of_the_models_that_have_not_learnt_from_it() {
     assert_eq!(seen["a"], json!({"unseen": 40, "seen": 0, "unknown": 0}));
     assert_eq!(seen["b"], json!({"unseen": 0, "seen": 0, "unknown": 40}));
 
-    // A single model that has learnt from rows is refused, unless that is allowed.
+    // A single model that was trained on the rows is refused, unless that is allowed.
     let seen = format!("model: \"{folder}/f0\"");
     assert!(!job.run("seen", &[(&model, &seen)]).faults.is_empty());
     assert!(!job.path("seen/softlabels.npz").exists());
     job.run("allowed", &[(&model, &format!("{seen}, allow_seen: true"))]);
     assert!(job.path("allowed/softlabels.npz").exists());
 
-    // Twice the same fold: some rows have been seen by both.
+    // The same fold twice: some rows have been seen by both.
     libtorch(&job.path("f2"), 12, 1.0, trained(0));
     let folds = format!("model: \"{folder}/f0\", folds: [\"{folder}/f2\"]");
     let report = job.run("twice", &[(&model, &folds)]);

@@ -1,4 +1,4 @@
-//! The actors of jobs through their public door: alone, and in graphs.
+//! The actors of jobs through their public interface: alone, and in graphs.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

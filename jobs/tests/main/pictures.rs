@@ -9,7 +9,7 @@ use image::GrayImage;
 /// Pixels of a picture's side.
 pub(crate) const SIDE: u32 = 16;
 
-/// A picture that looks like no other of the set.
+/// Returns a picture unlike any other of the set.
 pub(crate) fn picture(class: usize, number: usize) -> GrayImage {
     GrayImage::from_fn(SIDE, SIDE, |x, y| {
         let wave = (x as usize * (class + 1) + y as usize * (number + 2)) * 7;
@@ -17,7 +17,7 @@ pub(crate) fn picture(class: usize, number: usize) -> GrayImage {
     })
 }
 
-/// Writes `rows` pictures and their manifest; the classes and the splits take turns. Returns the manifest.
+/// Writes `rows` pictures and their manifest, alternating classes and splits. Returns the manifest.
 pub(crate) fn set(folder: &Path, rows: usize) -> PathBuf {
     let mut csv = "image,label,source,split,group,sha256,width,height\n".to_owned();
     for row in 0..rows {

@@ -1,4 +1,4 @@
-//! Small teachers with weights that a seed decides, for both backends.
+//! Small teachers with seeded weights, for both backends.
 
 use std::path::Path;
 

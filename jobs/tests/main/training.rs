@@ -1,5 +1,5 @@
-//! Trainings as graphs: they learn, they equal the bare trainer, and one that was ended early gives the weights of one
-//! that was not.
+//! Trainings as graphs: they learn, they equal the bare trainer, and an interrupted one gives the same weights as an
+//! uninterrupted one.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ use crate::trainings::{EVERYTHING, Running, assert_same, create, in_memory, run,
 fn the_graph_trains_what_the_bare_trainer_does() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    // Steps of an epoch: 70 rows by 16.
+    // Steps per epoch: 70 rows in batches of 16.
     let manifest = set(folder.path(), [10, 3]);
     for name in ["memory", "graph", "readers"] {
         create(&at(name), &manifest, spec(EVERYTHING));
@@ -30,7 +30,7 @@ fn the_graph_trains_what_the_bare_trainer_does() {
     in_memory(&at("memory"));
     let report = run(&at("graph"), &[]);
     assert_same(&at("graph"), &at("memory"));
-    // 3 epochs of 70 rows, an end, and 21 rows of validation.
+    // 3 epochs of 70 rows, an end, and 21 validation rows each.
     assert_eq!(report.nodes["train"].processed, 3 * 92);
     run(
         &at("readers"),
@@ -47,7 +47,7 @@ fn a_training_that_was_ended_early_gives_the_weights_of_one_that_was_not() {
     create(&at("whole"), &manifest, spec(EVERYTHING));
     run(&at("whole"), &[]);
 
-    // Twice within an epoch, behind the first epoch, and in the validation of another; each time with other readers.
+    // Twice within an epoch, after the first epoch, and in the validation of another; each time with other readers.
     create(&at("parts"), &manifest, spec(EVERYTHING));
     let mut stopped = Vec::new();
     for (round, rows) in [18, 17, 40, 55].into_iter().enumerate() {
@@ -69,7 +69,7 @@ fn a_training_that_was_ended_early_gives_the_weights_of_one_that_was_not() {
     assert_same(&at("parts"), &at("whole"));
     let log = fs::read_to_string(at("parts").join("training.log")).unwrap();
     assert_eq!(log.matches("interrupted").count(), 4, "{log}");
-    assert_eq!(log.matches("goes on at epoch").count(), 5, "{log}");
+    assert_eq!(log.matches("continues at epoch").count(), 5, "{log}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ augmentation: {rotate_degrees: 0, erase: 0}
     let best = progress.best.unwrap();
     assert_eq!(metrics.raw.metrics.macro_f1, best.value);
     assert!(best.value > 0.7, "{best:?}");
-    // A temperature is not measured on the rows that it was fitted on.
+    // A temperature is not evaluated on the rows that it was fitted on.
     assert!(metrics.scaled.is_none());
 
     let model = ModelCard::load(out.join("model")).unwrap();
@@ -127,7 +127,7 @@ fn a_training_stops_early_and_goes_on_when_asked_for_more() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = set(folder.path(), [4, 1]);
     let out = folder.path().join("run");
-    // At this rate nothing gets better.
+    // At this learning rate nothing improves.
     let training = spec("epochs: 50\nlearning_rate: {base: 1e-12, least: 0}\npatience: 2\n");
     let begun = create(&out, &manifest, training);
     let report = run(&out, &[]);
@@ -154,7 +154,7 @@ fn a_best_epoch_that_is_ahead_of_the_checkpoint_is_made_again_before_there_are_m
     let manifest = set(folder.path(), [4, 1]);
     let out = folder.path().join("run");
     let begun = create(&out, &manifest, spec("epochs: 1\n"));
-    // As it is when it is killed between the best weights and the checkpoint.
+    // As left by a kill between the best weights and the checkpoint.
     let checkpoint = out.join(RunFolder::CHECKPOINTS[0]);
     let before = fs::read(&checkpoint).unwrap();
     run(&out, &[]);
@@ -267,7 +267,7 @@ fn an_image_that_is_gone_ends_the_training_and_what_was_trained_is_kept() {
     assert_same(&out, &whole);
 }
 
-/// What comes to `train_model`, up to this many packets.
+/// Returns the first `count` packets for `train_model`.
 fn prepared(training: &std::path::Path, count: usize) -> Vec<Prepared> {
     let services = || setup().with_services(fermata_jobs::services());
     let settings = TrainingRowsSettings {
@@ -315,14 +315,17 @@ fn a_row_that_was_lost_on_the_way_is_not_trained_without() {
             }
             _ => {
                 let error = fed.unwrap_err().to_string();
-                assert!(error.contains("ended with an error before"), "{error}");
+                assert!(
+                    error.contains("an earlier error has ended the training"),
+                    "{error}"
+                );
             }
         }
     }
     train
         .finish(fermata_engine::End::of(fermata_engine::How::Drained))
         .unwrap();
-    // One whole step, and no part of another.
+    // One whole step, and no partial one.
     let progress = begun.progress().unwrap();
     assert_eq!((progress.step, progress.rows), (1, 16));
 }

@@ -1,4 +1,4 @@
-//! Trainings on softlabels and votes, which are joined by the images' hashes.
+//! Trainings on softlabels and votes, which are joined by the hashes of images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::trainings::{Besides, Running, assert_same, create_besides, in_memory,
 
 const VIEWS: usize = 3;
 
-/// Softlabels of a teacher that is a little unsure, in another order than the manifest's.
+/// Writes softlabels of a slightly uncertain teacher, in another order than the manifest's.
 fn softlabels(folder: &Path, manifest: &Path, seed: u64) -> PathBuf {
     let manifest = Manifest::read(manifest).unwrap();
     let alignment = Alignment {
@@ -59,7 +59,7 @@ const OBJECTIVES: [&str; 5] = [
     "{soft_targets: true, distillation: {plain: {temperature: 2, alpha: 0.5, standardised: true}}}",
 ];
 
-/// Seven votes of ten are the label's.
+/// Writes votes, seven of ten for the label.
 fn votes(folder: &Path, manifest: &Path) -> PathBuf {
     let manifest = Manifest::read(manifest).unwrap();
     let names = Expression::ALL.map(|class| class.to_string());
@@ -174,7 +174,7 @@ fn softlabels_and_votes_that_do_not_fit_are_refused_and_named() {
         "1 training rows have no votes",
     );
 
-    // A picture that has changed since the export.
+    // A picture that has changed since the softlabels were written.
     let path = folder.path().join("1.png");
     image::GrayImage::new(32, 32).save(&path).unwrap();
     let text = fs::read_to_string(&manifest).unwrap();

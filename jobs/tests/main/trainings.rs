@@ -1,4 +1,5 @@
-//! Trainings for tests: a set of pictures that a small network learns, a training in memory, the same as a graph.
+//! Trainings for tests: a set of pictures that a small network can learn, a training in memory, and the same as a
+//! graph.
 
 use std::collections::HashMap;
 use std::f64::consts::TAU;
@@ -19,7 +20,7 @@ use fermata_vision::{Expression, Frame, FramePool, ModelCard, Preprocessor, imag
 use image::{GrayImage, Luma};
 use tch::Device;
 
-/// A picture of a class: bars whose number is the class, at a place and a brightness of its own, and noise.
+/// Draws a picture of a class: as many bars as the class's index, with individual position and brightness, and noise.
 fn picture(class: usize, number: u64) -> GrayImage {
     let mut random = KeyedRandom::new(&[class as u64, number]);
     let (phase, bright) = (random.uniform(0.0, 6.0), random.uniform(60.0, 120.0));
@@ -30,7 +31,7 @@ fn picture(class: usize, number: u64) -> GrayImage {
     })
 }
 
-/// Writes `counts` pictures of each class to train and to validate; returns the manifest.
+/// Writes `counts` pictures of each class for training and validation; returns the manifest.
 pub(crate) fn set(folder: &Path, counts: [u64; 2]) -> PathBuf {
     let mut text = format!("{}\n", COLUMNS.join(","));
     let mut number = 0;
@@ -66,7 +67,7 @@ pub(crate) fn spec(more: &str) -> TrainingSpec {
     serde_saphyr::from_str(&yaml).unwrap()
 }
 
-/// Everything that has a state: momentum, average, augmentation, drawn rows, clipping, warm-up.
+/// Settings that use everything with a state: momentum, average, augmentation, drawn rows, clipping, warm-up.
 pub(crate) const EVERYTHING: &str = "epochs: 3
 sampling: balanced
 rule: {sgd: {momentum: 0.9, nesterov: true}}
@@ -101,7 +102,7 @@ pub(crate) fn create(folder: &Path, manifest: &Path, spec: TrainingSpec) -> RunF
     create_besides(folder, manifest, spec, &Besides::default()).unwrap()
 }
 
-/// A training that a graph runs.
+/// A training run by a graph.
 pub(crate) struct Running {
     graph: RunningGraph,
     status: Arc<TrainingStatus>,
@@ -135,7 +136,7 @@ impl Running {
         report
     }
 
-    /// Waits until the training has come so far. None if it is over before.
+    /// Waits until the training has reached a state. None if it is over before.
     pub(crate) fn until(mut self, is_so_far: impl Fn(&Status) -> bool) -> Option<Self> {
         while !self.status.now().is_some_and(|status| is_so_far(&status)) {
             self.graph = self.graph.wait_for(Duration::from_millis(1)).err()?;
@@ -160,7 +161,7 @@ pub(crate) fn run(folder: &Path, set: &[&str]) -> Report {
     report
 }
 
-/// The same training from memory, by the bare trainer: each picture is read before it begins.
+/// Runs the same training in memory with the bare trainer: each picture is read before it begins.
 pub(crate) fn in_memory(path: &Path) {
     let folder = RunFolder::open(path).unwrap();
     let config = folder.config();
@@ -260,7 +261,7 @@ pub(crate) fn in_memory(path: &Path) {
     folder.complete(trainer.progress()).unwrap();
 }
 
-/// The files whose bytes two runs share if they are the same training.
+/// Returns the files that are identical for two runs of the same training.
 pub(crate) fn results(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     let files = [
         "checkpoints/last.safetensors",
@@ -277,7 +278,7 @@ pub(crate) fn results(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
         .to_vec()
 }
 
-/// Two folders hold the same training, bit for bit.
+/// Asserts that two folders hold the same training, bit for bit.
 #[track_caller]
 pub(crate) fn assert_same(one: &Path, other: &Path) {
     for ((file, found), (_, expected)) in results(one).into_iter().zip(results(other)) {

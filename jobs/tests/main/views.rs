@@ -1,4 +1,4 @@
-//! The inputs of a row's views, made once for all models that are asked about it.
+//! The inputs of a row's views, made once for all models that use it.
 
 use std::path::Path;
 use std::sync::Arc;

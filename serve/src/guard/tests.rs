@@ -1,4 +1,4 @@
-//! What is refused to whom.
+//! Which requests are refused.
 
 use axum::http::Request;
 

@@ -1,5 +1,4 @@
-//! What commands ask of a model folder before it is used: whether `--backend` is the one that the weights are for, and
-//! which files it may have.
+//! Checks on a model folder before it is used: whether `--backend` suits the weights, and which files it may have.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +7,12 @@ use fermata::compute_cli::{Backend, ComputeArguments};
 use fermata_vision::Weights;
 use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 
-/// The files of a model folder, whichever of them there are.
+/// Returns the files that a model folder may have, whether or not they exist.
 pub(crate) fn files_of_model(folder: &Path) -> [PathBuf; 3] {
     [CARD_FILE, ONNX_FILE, SAFETENSORS_FILE].map(|name| folder.join(name))
 }
 
-/// Refuses a backend that the weights are not for.
+/// Refuses a backend that does not suit the weights.
 pub(crate) fn look_at_backend(weights: &Weights, compute: &ComputeArguments) -> anyhow::Result<()> {
     match (weights, compute.backend) {
         (Weights::Onnx { path }, Some(Backend::Libtorch)) => bail!(

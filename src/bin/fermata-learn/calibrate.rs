@@ -1,4 +1,4 @@
-//! `fermata calibrate`: a temperature from validation predictions, into a model's card if one is named.
+//! `fermata calibrate`: fits a temperature on validation predictions, and writes it to a model's card if one is given.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub(crate) fn calibrate(arguments: &CalibrateArguments) -> anyhow::Result<()> {
     let card: Vec<&Path> = card.iter().map(PathBuf::as_path).collect();
     refuse_to_write_over(&[&given.predictions], &card)?;
     let predictions = Predictions::read(&given.predictions, &classes(&given.classes))?;
-    // Read before anything is said, so that a wrong folder is found first.
+    // Read before anything is printed, so that a wrong folder is reported first.
     let model = arguments.model.as_ref().map(ModelCard::load).transpose()?;
     let fit = fit_temperature(&predictions);
     print_line(&format!(

@@ -1,8 +1,8 @@
-//! Names of classes where a file does not say them.
+//! Names of classes for files that do not contain them.
 
 use fermata_vision::Expression;
 
-/// The classes that were named, or the seven expressions.
+/// Returns the given classes, or the seven expressions.
 pub(crate) fn classes(named: &[String]) -> Vec<String> {
     if named.is_empty() {
         Expression::ALL

@@ -1,4 +1,5 @@
-//! `fermata ensemble search`: teachers asked about validation rows by a graph, and the best weights of a grid.
+//! `fermata ensemble search`: a graph computes the teachers' predictions for validation rows; the best weights of a
+//! grid are chosen.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +22,7 @@ use crate::graph_run::GraphRun;
 use crate::seen_rows::{self, Seen};
 use crate::teachers::{Teachers, absolute};
 
-/// Points that the picture and the summary show.
+/// Number of candidates shown in the picture and the summary.
 const SHOWN: usize = 20;
 
 pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Result<u8> {
@@ -36,7 +37,7 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     let manifest = manifests.get(&path)?;
     let rows = manifest.split(split).count();
     check_step(arguments.step)?;
-    // What a teacher has by heart makes it look better than it is; the search is not refused, since nothing learns from
+    // Memorised rows make a teacher look better than it is; the search is still allowed, since nothing is trained on
     // it.
     seen_rows::look_at(&teachers, &manifest, Some(split), given, Seen::Allowed)?;
     let text = graph_text(&teachers, given, &path, split);
@@ -66,7 +67,7 @@ fn check_step(step: f64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A graph in which each teacher writes its predictions, named for it.
+/// Returns a graph in which each teacher writes predictions to a file named after it.
 fn graph_text(
     teachers: &Teachers,
     given: &TeacherArguments,
@@ -108,7 +109,7 @@ fn predictions_of(teachers: &[String], out: &Path) -> anyhow::Result<Vec<Predict
     Ok(predictions)
 }
 
-/// Writes what was found, into a folder that is there.
+/// Writes the results into an existing folder.
 fn write(found: &Search, out: &Path, split: Split, manifest_sha256: &str) -> anyhow::Result<()> {
     let save = |name: &str, text: String| fermata_files::write(&out.join(name), text.as_bytes());
     save("search.csv", found.to_csv())?;
@@ -122,7 +123,7 @@ fn write(found: &Search, out: &Path, split: Split, manifest_sha256: &str) -> any
         "teachers": found.teachers,
         "best": found.best,
     });
-    // Last: where it is, the rest is there too.
+    // Written last: if it exists, so do the others.
     save("ensemble.json", format!("{chosen:#}\n"))?;
     Ok(())
 }
@@ -165,7 +166,7 @@ fn summary(found: &Search) -> String {
     }
     let gain = best.macro_f1 - found.best_teacher().alone.macro_f1;
     text + &format!(
-        "\nmacro-F1 {gain:+.4} beside the best teacher, {}\n",
+        "\nmacro-F1 {gain:+.4} compared with the best teacher, {}\n",
         found.best_teacher().name
     )
 }

@@ -37,12 +37,12 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     }
     refuse_to_lose_predictions(arguments)?;
     let read = |path: &Path| Predictions::read(path, &classes);
-    // Read first: it is quicker to be wrong than a model.
+    // Read first: a mistake here shows sooner than a model's.
     let other = match &arguments.compare[..] {
         [] => None,
         [path] => Some(read(Path::new(path))?),
         more => bail!(
-            "--compare names {} models beside the one that is evaluated; expected one (a table of many: `fermata evaluate --compare A B C --out DIR`)",
+            "--compare names {} models besides the one that is evaluated; expected one (a table of many: `fermata evaluate --compare A B C --out DIR`)",
             more.len()
         ),
     };
@@ -84,7 +84,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     evaluation.source = answer.source;
     make_folder(&arguments.out)?;
     let kept = arguments.out.join(PREDICTIONS);
-    // A model's are there already, and so are those that are measured once more.
+    // A model's predictions are there already, and so are those that are evaluated again.
     let are_there = |given: &PathBuf| is_same_file(given, &kept);
     if arguments.model.is_none() && !arguments.predictions.as_ref().is_some_and(are_there) {
         predictions.write_npz(&kept)?;
@@ -95,7 +95,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     Ok(SUCCESS)
 }
 
-/// Those that are evaluated may lie where they would be kept; no others are read there.
+/// Refuses to overwrite inputs; only the predictions being evaluated may be at the place where they would be kept.
 fn refuse_to_lose_predictions(arguments: &EvaluateArguments) -> anyhow::Result<()> {
     let given = arguments.compare.iter().map(Path::new);
     let given: Vec<&Path> = given.chain(arguments.calibrate_on.as_deref()).collect();
@@ -129,7 +129,7 @@ fn write(folder: &Path, evaluation: &Evaluation) -> anyhow::Result<()> {
             reliability_diagram(&title, &scaled.reliability, &scaled.metrics),
         )?;
     }
-    // Last: where it is, the rest is there too.
+    // Written last: if it exists, so do the others.
     save(METRICS, evaluation.to_json())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `fermata export`: weights as a model folder that the live graph loads.
+//! `fermata export`: writes weights as a model folder that the live graph loads.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use tch::Device;
 
 use crate::backend::files_of_model;
 
-/// What is exported.
+/// What to export.
 struct Exported {
     architecture: Architecture,
     weights: PathBuf,
@@ -42,7 +42,7 @@ impl Exported {
         let (Some(arch), Some(weights), Some(card)) =
             (&arguments.arch, &arguments.weights, &arguments.card)
         else {
-            bail!("either --model, or --arch, --weights and --card");
+            bail!("give either --model, or --arch, --weights and --card");
         };
         Ok(Self {
             architecture: arch.parse()?,
@@ -93,7 +93,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
         height: card.input.size.height as i64,
         fold_batch_norm: !arguments.keep_batch_norm,
     };
-    // The scale of an ArcFace head is in its weights, and cannot be read from them.
+    // The scale of an ArcFace head is multiplied into the exported weights and cannot be read from them.
     let scale = match network.description().head {
         Head::ArcFace { scale, .. } => Some(scale),
         Head::Linear { .. } => None,
@@ -105,7 +105,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
         "arcface_scale": scale,
         "fold_batch_norm": options.fold_batch_norm,
         "fermata": env!("CARGO_PKG_VERSION"),
-        // As the weights say it: seed, epoch, manifest and settings of a training.
+        // As recorded in the weights: seed, epoch, manifest and settings of a training.
         "weights": trained,
     });
     let weights = onnx(&network, options, Some(&provenance));

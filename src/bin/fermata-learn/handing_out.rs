@@ -1,5 +1,5 @@
-//! Hands the units of an export out to workers over a NATS server, and writes what comes back. Owns what connects the
-//! graph's actors with the job at the server, and the job's file in the run's folder.
+//! Hands the units of a softlabel job out to workers over a NATS server, and writes their results. Connects the graph's
+//! actors with the job at the server, and owns the job file in the run folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,20 +28,20 @@ use crate::same_job::{Own, SHARED, Shared, host};
 use crate::softlabels_plan::Plan;
 use crate::workers_shown::{ended, measures_of, said, workers_of};
 
-/// Workers that a unit may lose.
+/// Maximum number of workers lost over one unit.
 const TRIES: u32 = 3;
 
-/// A job's file in its folder.
+/// A job file in its folder.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JobFile {
     /// Name at the server.
     job: String,
-    /// Of the job that this folder began there last.
+    /// Id of the last job that this folder started at the server.
     id: String,
     lease_ms: u64,
     shared: Shared,
-    /// Who has taken part, by name, and what of them differed.
+    /// The workers that took part, by name, and how they differed.
     #[serde(default)]
     workers: BTreeMap<String, WorkerLine>,
 }
@@ -52,9 +52,9 @@ struct WorkerLine {
     host: String,
     /// Units whose results were used.
     units: u64,
-    /// Rows of these.
+    /// Rows of these units.
     rows: u64,
-    /// Results that came too late, and were discarded.
+    /// Results that came too late and were discarded.
     late: u64,
     differs: Option<String>,
 }
@@ -64,7 +64,7 @@ impl JobFile {
         write_json(&folder.join(SHARED), self)
     }
 
-    /// The same with those who take part now beside those of earlier runs.
+    /// Returns a copy with the current workers added to those of earlier runs.
     fn with(&self, now: &JobNow) -> Self {
         let mut file = self.clone();
         let taking_part = now.workers.iter();
@@ -130,7 +130,7 @@ pub(crate) fn resume(nats: &str, run: GraphRun<'_>) -> anyhow::Result<u8> {
     let own = Own::of_this_machine();
     if own.program != file.shared.program {
         bail!(
-            "the softlabels in {} were begun by version {}, and this is {}: begin them anew in another folder",
+            "the softlabels in {} were started by version {}, but this is {}: start new ones in another folder",
             run.folder().display(),
             file.shared.program,
             own.program
@@ -145,7 +145,7 @@ fn fresh_id() -> anyhow::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Runs a graph whose units workers compute.
+/// Runs a graph whose units are computed by workers.
 fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<u8> {
     let folder = run.folder().to_owned();
     let is_quiet = run.is_quiet();
@@ -153,7 +153,7 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
     let registry = (PROGRAM.registry)();
     let connection = fermata::remote::open(nats, job.as_str(), registry.codecs().clone())?;
     if Coordinator::known(&connection, &job)?.is_none_or(|known| known.id != file.id) {
-        // Workers of an earlier one may still work at its units.
+        // Workers of an earlier job may still be computing its units.
         file.id = fresh_id()?;
     }
     let coordinator = begin(&connection, &job, &file, run.all_rows())?;
@@ -162,7 +162,9 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
         .and_then(|()| file.write(&folder));
     let code = prepared.and_then(|()| lend(run, &coordinator, &file).run());
     if let Err(error) = coordinator.close() {
-        complain(&format!("warning: the job stays at the server: {error}"));
+        complain(&format!(
+            "warning: the job could not be removed from the server: {error}"
+        ));
     }
     connection.close(Duration::from_secs(5));
     let now = coordinator.now();
@@ -175,7 +177,7 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
     code
 }
 
-/// The job at the server, of so many rows.
+/// Starts the job of `rows` rows at the server.
 fn begin(
     connection: &Arc<NatsConnection>,
     job: &JobName,
@@ -198,7 +200,7 @@ fn begin(
     Ok(Coordinator::begin(connection, job, record, most)?)
 }
 
-/// What the graph's actors, its page and its table need of the job.
+/// Lends what the graph's actors, its page and its table need of the job.
 fn lend<'a>(run: GraphRun<'a>, coordinator: &Arc<Coordinator>, file: &JobFile) -> GraphRun<'a> {
     let over = Over {
         coordinator: Arc::clone(coordinator),
@@ -224,17 +226,17 @@ fn lend<'a>(run: GraphRun<'a>, coordinator: &Arc<Coordinator>, file: &JobFile) -
     )
 }
 
-/// The job at the server, and its file here.
+/// The job at the server and its file here.
 struct Over {
     coordinator: Arc<Coordinator>,
-    /// Workers that the file names.
+    /// Workers named in the file.
     known: Mutex<BTreeSet<String>>,
     folder: PathBuf,
     file: JobFile,
 }
 
 impl Over {
-    /// Writes down that a worker takes part, before anything is made of its results.
+    /// Records that a worker takes part, before its results are used.
     fn takes_part(&self, worker: &str) -> Result<(), ActorError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.insert(worker.to_owned()) {

@@ -1,4 +1,4 @@
-//! `fermata infer`: logits of inputs in a NumPy file, by ONNX Runtime or libtorch.
+//! `fermata infer`: computes logits for inputs in a NumPy file, with ONNX Runtime or libtorch.
 
 use std::path::PathBuf;
 

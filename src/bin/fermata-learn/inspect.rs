@@ -1,4 +1,4 @@
-//! `fermata inspect`: what a file or a folder is and where it comes from.
+//! `fermata inspect`: shows what a file or a folder is and where it comes from.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use fermata_vision::card::{CARD_FILE, ONNX_FILE, SAFETENSORS_FILE};
 use crate::manifest::stats;
 use crate::{inspect_reports, inspect_runs, inspect_softlabels};
 
-/// Shown where it makes no difference.
+/// An arbitrary scale, for display where it makes no difference.
 const ANY_SCALE: f64 = 30.0;
 
 pub(crate) fn inspect(path: &Path) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ fn described(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// A model's folder, a training's, or one of softlabels.
+/// Describes a folder of a model, a training or softlabels.
 fn folder(path: &Path) -> anyhow::Result<String> {
     if RunFolder::is_in(path) {
         return training(path);
@@ -164,7 +164,7 @@ fn safetensors(file: &Path) -> anyhow::Result<String> {
         None => String::new(),
     };
     let network = if networks.is_empty() {
-        "none that is known".to_owned()
+        "unknown".to_owned()
     } else {
         let names: Vec<String> = networks.iter().map(ToString::to_string).collect();
         names.join(" or ") + &kind
@@ -180,7 +180,7 @@ fn onnx(file: &Path) -> anyhow::Result<String> {
     let bytes = fermata_files::read(file, MOST_NUMBERS);
     let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
     let Some(found) = export::summary(&bytes) else {
-        bail!("{} is no ONNX file", file.display());
+        bail!("{} is not an ONNX file", file.display());
     };
     Ok(format!(
         "onnx        {} nodes, {} values\ngraph       {}\nproducer    {}\n{}",

@@ -1,5 +1,5 @@
-//! What evaluations, comparisons and looks at manifests leave behind, as `fermata inspect` shows it: JSON files,
-//! tables, and the folders they are in.
+//! The results of evaluations, comparisons and manifest commands, as shown by `fermata inspect`: JSON files, tables,
+//! and their folders.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::classes::classes;
 use crate::inspect_runs;
 use crate::manifest::stats;
 
-/// Files that say what a folder is.
+/// Files that identify a folder.
 const REPORTS: [&str; 9] = [
     "metrics.json",
     "comparison.json",
@@ -31,13 +31,13 @@ const REPORTS: [&str; 9] = [
     "graph.yaml",
 ];
 
-/// The file that says what a folder is, if it is one of ours.
+/// Returns the file that identifies a folder, if it is one of ours.
 pub(crate) fn report_in(folder: &Path) -> Option<PathBuf> {
     let mut files = REPORTS.iter().map(|name| folder.join(name));
     files.find(|path| path.is_file())
 }
 
-/// A JSON file.
+/// Describes a JSON file.
 pub(crate) fn json(path: &Path) -> anyhow::Result<String> {
     let value: Value = read_json(path, "JSON file")?;
     let has = |key: &str| value.get(key).is_some();
@@ -162,7 +162,7 @@ fn clean_report(found: &CleanReport) -> String {
 
 fn validation(found: &Validation) -> String {
     let mut text = format!(
-        "validation  {} rows, {} images looked at\nmanifest    sha256 {}\n",
+        "validation  {} rows, {} images checked\nmanifest    sha256 {}\n",
         found.rows, found.images_checked, found.manifest_sha256
     );
     for (problem, count) in &found.problems {
@@ -174,7 +174,7 @@ fn validation(found: &Validation) -> String {
     text + &stats::table(&found.counts)
 }
 
-/// A table that is no manifest: predictions, or any other.
+/// Describes a table that is not a manifest: predictions, or any other.
 pub(crate) fn table(path: &Path) -> anyhow::Result<String> {
     if let Ok(found) = Predictions::read(path, &classes(&[])) {
         let images = match found.hashes() {
@@ -203,7 +203,7 @@ pub(crate) fn table(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// A recipe or mapping; none if it is neither.
+/// Describes a recipe or mapping; none if the file is neither.
 pub(crate) fn recipe_or_mapping(path: &Path) -> Option<String> {
     if let Ok(recipe) = Recipe::read(path) {
         let mut text = format!(

@@ -1,5 +1,5 @@
-//! What runs, searches and exports leave behind, as `fermata inspect` shows it: JSON files, files of JSON lines,
-//! settings and graphs. Numbers are read by their names, so that files of other versions are shown too.
+//! The results of runs, searches and softlabel jobs, as shown by `fermata inspect`: JSON files, files of JSON lines,
+//! settings and graphs. Numbers are read by name, so that files of other versions can be shown too.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::inspect_softlabels;
 use crate::softlabels::LEDGER;
 
-/// A JSON file; none if it is none of these.
+/// Describes a JSON file; none if it is none of these.
 pub(crate) fn json(path: &Path, value: &Value) -> anyhow::Result<Option<String>> {
     let has = |keys: &[&str]| keys.iter().all(|key| value.get(key).is_some());
     let is_alone = value.as_object().is_some_and(|all| all.len() == 1);
@@ -71,7 +71,7 @@ pub(crate) fn json(path: &Path, value: &Value) -> anyhow::Result<Option<String>>
     }))
 }
 
-/// A file of JSON lines.
+/// Describes a file of JSON lines.
 pub(crate) fn json_lines(path: &Path) -> anyhow::Result<String> {
     if path.file_name().is_some_and(|name| name == LEDGER) {
         return ledger(path);
@@ -83,7 +83,7 @@ pub(crate) fn json_lines(path: &Path) -> anyhow::Result<String> {
     for line in read.lines() {
         count += 1;
         let parsed: Value = serde_json::from_str(line)
-            .with_context(|| format!("{}, line {count}: it is no JSON", path.display()))?;
+            .with_context(|| format!("{}, line {count}: it is not JSON", path.display()))?;
         first.get_or_insert(parsed);
     }
     let columns = first.as_ref().map(keys).unwrap_or_default();
@@ -118,7 +118,7 @@ fn ledger(path: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// Settings of a training, what a training is about, or a graph; none if it is none of these.
+/// Describes a training's settings, its configuration, or a graph; none if the file is none of these.
 pub(crate) fn yaml(path: &Path) -> anyhow::Result<Option<String>> {
     let read = read_text(path)?;
     if let Ok(config) = serde_saphyr::from_str::<RunConfig>(&read) {
@@ -140,7 +140,7 @@ pub(crate) fn yaml(path: &Path) -> anyhow::Result<Option<String>> {
     Ok(Some(told))
 }
 
-/// What a training is about.
+/// Describes the configuration of a training.
 pub(crate) fn config(config: &RunConfig) -> String {
     let mut told = settings(&config.training);
     told += &format!(
@@ -211,7 +211,7 @@ fn report(found: &Report) -> String {
     told
 }
 
-/// What a search chose.
+/// Describes the choice of a search.
 fn choice(value: &Value) -> String {
     let quality = |of: &Value| {
         format!(
@@ -258,7 +258,7 @@ fn by_split(value: &Value) -> String {
     told
 }
 
-/// Files, held against what they were.
+/// Describes files compared with their recorded hashes.
 fn hashes(path: &Path, files: &Value) -> String {
     let mut told = String::new();
     let mut differ = 0;
@@ -266,7 +266,7 @@ fn hashes(path: &Path, files: &Value) -> String {
         let found = fermata_files::sha256_of_file(&path.with_file_name(name));
         let is_same = found.is_ok_and(|found| expected == &Value::String(found));
         differ += usize::from(!is_same);
-        let mark = if is_same { "" } else { " (another, or gone)" };
+        let mark = if is_same { "" } else { " (changed or missing)" };
         told += &format!("file        {name}{mark}\n");
     }
     told + &match differ {

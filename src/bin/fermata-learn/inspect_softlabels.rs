@@ -1,4 +1,4 @@
-//! What `fermata inspect` says of a folder of softlabels.
+//! Describes a folder of softlabels for `fermata inspect`.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use fermata_learn::softlabels::{Alignment, Counts, HASHES, Softlabels};
 
 use crate::softlabels::LEDGER;
 
-/// None for a folder that holds none.
+/// Describes a folder of softlabels; none if it holds none.
 pub(crate) fn described(path: &Path) -> anyhow::Result<Option<String>> {
     if path.join(HASHES).is_file() {
         return Ok(Some(whole(path, &Softlabels::open(path)?)));
@@ -19,7 +19,7 @@ pub(crate) fn described(path: &Path) -> anyhow::Result<Option<String>> {
     let state = ledger.state();
     let units = state.job.as_ref().map_or(0, |job| job.units());
     Ok(Some(format!(
-        "{}\nsoftlabels  not complete: {} of {units} units are done; `fermata resume {}` goes on\n",
+        "{}\nsoftlabels  not complete: {} of {units} units are done; `fermata resume {}` continues them\n",
         path.display(),
         state.commits.len(),
         path.display()
@@ -38,7 +38,7 @@ fn whole(path: &Path, softlabels: &Softlabels) -> String {
     )
 }
 
-/// What softlabels are of.
+/// Describes what softlabels were made from.
 pub(crate) fn table(alignment: &Alignment, counts: &Counts, alignment_sha256: &str) -> String {
     let split = alignment
         .split

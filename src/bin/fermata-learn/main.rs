@@ -1,5 +1,5 @@
-//! The `fermata-learn` program: what `fermata` hands over because it needs libtorch, commands and graphs with actors of
-//! jobs. One file per command.
+//! The `fermata-learn` program: runs the commands and the graphs with job actors that `fermata` hands over because they
+//! need libtorch. One file per command.
 
 mod backend;
 mod calibrate;
@@ -46,7 +46,7 @@ use crate::program::PROGRAM;
 
 fn main() -> ExitCode {
     let command = cli::read().command;
-    // A look at manifests computes nothing with libtorch: what it has done with goes back to the system.
+    // Commands about manifests compute nothing with libtorch: their freed memory returns to the system.
     if !matches!(command, Command::Learn(LearnCommand::Manifest { .. })) {
         fermata_learn::memory::keep_freed_blocks();
     }

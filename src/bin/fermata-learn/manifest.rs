@@ -1,5 +1,5 @@
-//! `fermata manifest`: labelled images as a list that trainings use, made of raw sources and looked at before use. The
-//! other commands about manifests are in files of their own.
+//! `fermata manifest`: makes lists of labelled images for training from raw sources, and checks them. The other
+//! commands about manifests have their own files.
 
 mod audit;
 mod fold;
@@ -73,7 +73,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
     make_folder(out)?;
     write_json(&out.join(REPORT), &report)?;
-    // Last: where it is, its report is there too.
+    // Written last: if it exists, so does its report.
     fermata_files::write(&path, &manifest.to_csv())?;
     print(&summary(&report))?;
     print_line(&format!("written to {}", path.display()))
@@ -85,7 +85,7 @@ fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Resul
     let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
     write_json(out, &found)?;
     print_line(&format!(
-        "{} rows, {} images looked at",
+        "{} rows, {} images checked",
         found.rows, found.images_checked
     ))?;
     if found.drawn > 0 {
@@ -111,7 +111,7 @@ fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Resul
     Ok(())
 }
 
-/// As it is written in files.
+/// Returns a value's name as written in files, with spaces.
 fn name(value: &impl serde::Serialize) -> String {
     let json = serde_json::to_value(value).unwrap_or_default();
     json.as_str().unwrap_or_default().replace('_', " ")

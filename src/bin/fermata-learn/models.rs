@@ -1,4 +1,4 @@
-//! `fermata models describe`: parameters and operations of the networks.
+//! `fermata models describe`: shows parameters and operations of the networks.
 
 use anyhow::bail;
 use fermata::print::print;

@@ -1,11 +1,11 @@
-//! The actors of this program: the live ones and those of jobs.
+//! The actors of this program: the live ones and the job actors.
 
 use std::path::Path;
 
 use fermata::program::{Program, live_registry};
 use fermata_engine::{Graph, Registry};
 
-/// `fermata-learn`. There is no other program that knows more.
+/// `fermata-learn`, which has no other program to hand over to.
 pub(crate) const PROGRAM: Program = Program {
     registry,
     services: fermata_jobs::services,

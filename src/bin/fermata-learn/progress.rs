@@ -1,24 +1,23 @@
-//! How far a command has come, on the standard error stream: a line every few seconds with its rate and the time that
-//! is left.
+//! The progress of a command on standard error: a line every few seconds with its rate and the remaining time.
 
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use fermata::print::complain;
 
-/// How often it is said.
+/// Time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Says how far something has come, and how fast it is. From any thread and as often as one likes.
+/// Reports progress and its rate; may be called from any thread and at any frequency.
 pub(crate) struct Progress {
     what: &'static str,
-    /// When it was shown first, and how far it was then: what comes before is not its time.
+    /// When progress was first shown and how far it was then, since earlier work is not part of the measured time.
     first: OnceLock<(Instant, u64)>,
     said: Mutex<Instant>,
 }
 
 impl Progress {
-    /// Of something that is counted, such as `images read`.
+    /// Creates the progress of a count of `what`, such as `images read`.
     pub(crate) fn new(what: &'static str) -> Self {
         Self {
             what,
@@ -27,7 +26,7 @@ impl Progress {
         }
     }
 
-    /// So many of all.
+    /// Reports that `done` of `of` are done.
     pub(crate) fn show(&self, done: u64, of: u64) {
         let &(began, first) = self.first.get_or_init(|| (Instant::now(), done));
         let Ok(mut said) = self.said.try_lock() else {
@@ -41,14 +40,14 @@ impl Progress {
         complain(&self.line(done, of, since, began.elapsed()));
     }
 
-    /// `since` of what is done took this time.
+    /// Formats a line; the last `since` of those done took the time `passed`.
     fn line(&self, done: u64, of: u64, since: u64, passed: Duration) -> String {
         let rate = since as f64 / passed.as_secs_f64().max(1e-9);
         let text = format!("{done} of {of} {}", self.what);
         if since == 0 {
             return text;
         }
-        // A few per minute are told too.
+        // Low rates are shown with a decimal.
         let digits = usize::from(rate < 10.0);
         let left = of.saturating_sub(done) as f64 / rate;
         format!("{text}, {rate:.digits$} per second, {left:.0} s left")

@@ -1,4 +1,4 @@
-//! `fermata resume`: takes up a run, by what its folder holds.
+//! `fermata resume`: resumes a run according to what its folder holds.
 
 use anyhow::bail;
 use fermata::learn_cli::ResumeArguments;
@@ -39,7 +39,7 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
         return softlabels::resume(run, nats.as_deref(), *max_failures, *quiet);
     }
     bail!(
-        "{} is not a run that can be taken up again: it has neither the checkpoints of a training nor {} (softlabels)",
+        "{} is not a run that can be resumed: it has neither the checkpoints of a training nor {} (softlabels)",
         run.display(),
         softlabels::LEDGER
     )

@@ -1,5 +1,5 @@
-//! What a job's workers must have as its coordinator has it, so that their results are the bytes of one machine. Owns
-//! how the two differ.
+//! What a job's workers must have in common with its coordinator, so that their results have the same bytes as on one
+//! machine. Owns the comparison.
 
 use fermata_learn::softlabels::{Alignment, differences};
 use fermata_learn::training::Environment;
@@ -8,10 +8,10 @@ use tch::Device;
 
 use crate::softlabels_plan::Plan;
 
-/// What says in a run's folder that its units are computed by workers, and what they need to know.
+/// The file in a run folder that marks its units as computed by workers, and holds what they need to know.
 pub(crate) const SHARED: &str = "job.json";
 
-/// What is said to workers.
+/// The job description sent to workers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Shared {
@@ -19,14 +19,14 @@ pub(crate) struct Shared {
     pub(crate) program: String,
     /// The processor's features.
     pub(crate) processor: String,
-    /// Whether workers may have others.
+    /// Whether workers may have other processor features.
     pub(crate) other_processors: bool,
     pub(crate) plan: Plan,
-    /// What the softlabels depend on.
+    /// The alignment of the softlabels.
     pub(crate) alignment: Alignment,
 }
 
-/// What a machine has.
+/// The properties of this machine.
 pub(crate) struct Own {
     pub(crate) program: String,
     pub(crate) processor: String,
@@ -48,7 +48,7 @@ impl Own {
     }
 }
 
-/// This machine's name.
+/// Returns this machine's name.
 pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
@@ -57,7 +57,7 @@ pub(crate) fn host() -> String {
     }
 }
 
-/// Features by which libraries choose their code, and with it the order of sums.
+/// Features by which libraries choose their code, and thereby the order of sums.
 const FEATURES: [&str; 20] = [
     "amx_bf16",
     "amx_int8",
@@ -98,14 +98,14 @@ fn features(architecture: &str, cpuinfo: &str) -> String {
     })
 }
 
-/// How a machine differs from the job: what cannot be, and what may be where that is allowed.
+/// How a machine differs from the job: forbidden differences, and one that was allowed.
 pub(crate) struct Differences {
     pub(crate) forbidden: Vec<String>,
     pub(crate) allowed: Option<String>,
 }
 
 impl Differences {
-    /// `alignment` is by the models and the manifest that lie here.
+    /// Compares a machine with the job; `alignment` is that of the models and the manifest on this machine.
     pub(crate) fn between(job: &Shared, own: &Own, alignment: &Alignment) -> Self {
         let mut forbidden = Vec::new();
         if job.program != own.program {

@@ -1,4 +1,4 @@
-//! Which rows teachers have learnt from, said before anything is computed: what a teacher has by heart is no opinion.
+//! Checks, before anything is computed, which rows teachers were trained on: they may have memorised these.
 
 use std::path::{Path, PathBuf};
 
@@ -12,27 +12,27 @@ use fermata_learn::manifest::{Manifest, Row, Split};
 
 use crate::teachers::Teachers;
 
-/// What is done about a teacher that is asked about rows that it has learnt from.
+/// How to treat a teacher whose logits are needed for rows it was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It is refused.
+    /// Refuse it.
     Refused,
-    /// It is warned of.
+    /// Warn about it.
     Allowed,
 }
 
-/// Rows that a teacher is asked about.
+/// The rows for which a teacher's logits are needed.
 #[derive(Default)]
 struct Rows<'a> {
     all: usize,
-    /// The first that it has learnt from, and how many those are.
+    /// The first row it was trained on, and the number of such rows.
     seen: Option<(&'a Row, usize)>,
-    /// The same of rows of which nobody can tell.
+    /// The same for rows for which this is unknown.
     unknown: Option<(&'a Row, usize)>,
 }
 
-/// Looks at all teachers. Rows that all models of a teacher have learnt from, and models of several of which nobody can
-/// tell what they have learnt from, are refused in any case.
+/// Checks all teachers. Rows that all models of a teacher were trained on are refused in any case, and so are models of
+/// a teacher with several if their training rows are unknown.
 pub(crate) fn look_at(
     teachers: &Teachers,
     manifest: &Manifest,
@@ -86,7 +86,7 @@ fn one_folder(name: &str, folder: &Path, rows: &Rows<'_>, seen: Seen) -> anyhow:
     let all = rows.all;
     if let Some((_, count)) = rows.unknown {
         complain(&format!(
-            "warning: --teacher {name}: the provenance of {} does not say whether it has learnt from {count} of the {all} rows: what it says of them may be what it has by heart",
+            "warning: --teacher {name}: the provenance of {} does not say whether it was trained on {count} of the {all} rows; it may have memorised these rows",
             folder.display()
         ));
     }
@@ -94,7 +94,7 @@ fn one_folder(name: &str, folder: &Path, rows: &Rows<'_>, seen: Seen) -> anyhow:
         return Ok(());
     };
     let told = format!(
-        "--teacher {name}: it has learnt from {count} of the {all} rows, the first of them {}: what it says of them is what it has by heart",
+        "--teacher {name}: it was trained on {count} of the {all} rows, the first of them {}, and may have memorised these rows",
         first.image.display()
     );
     match seen {
@@ -117,7 +117,7 @@ fn several_folders(
         let rows = Rows::of(manifest, split, |row| saw(learnt.as_ref(), row, manifest));
         if rows.unknown.is_some() {
             bail!(
-                "--teacher {name}: the provenance of {} does not say that it, and the weights with which it began, were trained on this manifest, so nobody can tell which rows it has seen",
+                "--teacher {name}: the provenance of {} does not say that it, and the weights with which it began, were trained on this manifest, so it is unknown which rows it has seen",
                 folder.display()
             );
         }
@@ -128,7 +128,7 @@ fn several_folders(
     };
     if let Some((first, count)) = Rows::of(manifest, split, by_all).seen {
         bail!(
-            "--teacher {name}: all of its models have learnt from {count} rows, the first of them {}: a teacher says what it has by heart of those; train each model without another fold",
+            "--teacher {name}: all of its models were trained on {count} rows, the first of them {}, and may have memorised these rows; train each model without another fold",
             first.image.display()
         );
     }

@@ -1,4 +1,4 @@
-//! `fermata softlabels`: a graph of teachers over a manifest's rows, run; and such a run taken up again.
+//! `fermata softlabels`: runs a graph of teachers over a manifest's rows, and resumes such runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,10 +29,10 @@ use crate::teachers::{Teachers, absolute};
 #[cfg(not(feature = "remote"))]
 use crate::without_remote as shared_job;
 
-/// What says that a folder is one of such a run.
+/// The file that identifies the folder of such a run.
 pub(crate) const LEDGER: &str = "ledger.jsonl";
 
-/// Of a training's settings, what its views are.
+/// The part of a training's settings that defines its views.
 #[derive(Deserialize)]
 struct TrainingViews {
     #[serde(default)]
@@ -43,7 +43,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     let out = &arguments.out;
     if out.join(LEDGER).exists() {
         bail!(
-            "{} holds softlabels, or a part of them: `fermata resume {}` goes on with them; new ones need a new folder",
+            "{} holds softlabels, or a part of them: `fermata resume {}` continues them; new ones need a new folder",
             out.display(),
             out.display()
         );
@@ -104,7 +104,7 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
     ended
 }
 
-/// Each teacher's weight, the same for all unless some are given.
+/// Returns each teacher's weight; all are equal unless some are given.
 fn weights_of(teachers: &Teachers, given: &[String]) -> anyhow::Result<BTreeMap<String, f64>> {
     let mut weights = teachers.numbers("--weight", given)?;
     if weights.is_empty() {
@@ -120,7 +120,7 @@ fn weights_of(teachers: &Teachers, given: &[String]) -> anyhow::Result<BTreeMap<
     Ok(weights)
 }
 
-/// The temperatures that are given; those of the others are in their cards.
+/// Returns the given temperatures; those of the other teachers are in their cards.
 fn temperatures_of(teachers: &Teachers, given: &[String]) -> anyhow::Result<BTreeMap<String, f64>> {
     let temperatures = teachers.numbers("--temperature", given)?;
     if let Some((name, _)) = temperatures.iter().find(|(_, value)| **value == 0.0) {
@@ -130,7 +130,7 @@ fn temperatures_of(teachers: &Teachers, given: &[String]) -> anyhow::Result<BTre
     Ok(temperatures)
 }
 
-/// How views differ from the pictures: as in the settings of a training, if there are some.
+/// Returns the augmentation of the views: that of a training's settings, if given.
 fn augmentation_of(config: Option<&Path>) -> anyhow::Result<Augmentation> {
     let Some(path) = config else {
         return Ok(Augmentation::default());
@@ -140,7 +140,7 @@ fn augmentation_of(config: Option<&Path>) -> anyhow::Result<Augmentation> {
     Ok(views.augmentation)
 }
 
-/// Takes back what a run has written that did not start, so that the folder can be used once what was wrong is right.
+/// Removes what a run that did not start has written, so that the folder can be used once the problem is fixed.
 fn forget(out: &Path) {
     let ledger = out.join(LEDGER);
     let is_empty = |ledger: Ledger| ledger.state().commits.is_empty();
@@ -155,7 +155,7 @@ fn forget(out: &Path) {
     }
 }
 
-/// Takes up an export at the units that are not done.
+/// Resumes a softlabel job with the units that are not done.
 pub(crate) fn resume(
     folder: &Path,
     nats: Option<&str>,
@@ -172,7 +172,7 @@ pub(crate) fn resume(
             folder.display()
         );
     }
-    // Units with rows that could not be read are done again.
+    // Units with rows that could not be read are repeated.
     let whole = state.commits.values().filter(|commit| commit.failed == 0);
     let rows = state.job.as_ref().map(|job| JobRows {
         all: job.rows,
@@ -191,15 +191,15 @@ pub(crate) fn resume(
         (None, false) => run.run(),
         (Some(nats), true) => shared_job::resume(nats, run),
         (None, true) => bail!(
-            "the softlabels in {shown} are computed by workers: say with --nats over which server"
+            "the softlabels in {shown} are computed by workers: give their server with --nats"
         ),
         (Some(_), false) => bail!(
-            "the softlabels in {shown} were begun on this machine alone: resume them without --nats"
+            "the softlabels in {shown} were started on this machine alone: resume them without --nats"
         ),
     }
 }
 
-/// The node of a graph that writes softlabels.
+/// Returns the name of the node that writes softlabels.
 fn writer_of(graph: &str) -> anyhow::Result<String> {
     let graph: serde_json::Value = serde_saphyr::from_str(graph)?;
     let nodes = graph["nodes"].as_object();

@@ -1,5 +1,5 @@
-//! What an export of softlabels computes, apart from where: the graphs that do it on this machine, at a worker, and at
-//! whoever hands its units out. Owns their texts, and what the softlabels depend on.
+//! What a softlabel job computes, regardless of where: its graphs for a single machine, for a worker, and for the
+//! coordinator that hands out units. Owns their texts and the alignment of the softlabels.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ use serde_json::{Value, json};
 
 use crate::teachers::Teachers;
 
-/// An export.
+/// A softlabel job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
     pub(crate) manifest: PathBuf,
     pub(crate) split: Option<Split>,
-    /// Rows of a unit.
+    /// Number of rows per unit.
     pub(crate) unit: usize,
     /// Model folders by teacher.
     pub(crate) teachers: BTreeMap<String, Vec<PathBuf>>,
     pub(crate) weights: BTreeMap<String, f64>,
-    /// Of teachers that have another than their card's.
+    /// Temperatures of teachers that do not use their card's.
     pub(crate) temperatures: BTreeMap<String, f64>,
     pub(crate) views: u32,
     pub(crate) seed: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The graph that computes it here.
+    /// Returns the graph that computes everything on this machine.
     pub(crate) fn here(&self, readers: u32, max_failures: usize) -> String {
         let streams = self.units(2, None);
         let write = json!({
@@ -53,7 +53,7 @@ impl Plan {
         self.computing(&streams, readers, &write)
     }
 
-    /// The graph of a worker. How many rows may fail is not for a worker to say.
+    /// Returns the graph of a worker. The coordinator limits how many rows may fail.
     #[cfg_attr(not(feature = "remote"), allow(dead_code))]
     pub(crate) fn at_a_worker(&self, readers: u32) -> String {
         let streams = json!({
@@ -74,7 +74,7 @@ impl Plan {
         self.computing(&streams, readers, &write)
     }
 
-    /// The graph that hands units out, and writes what comes back.
+    /// Returns the graph that hands units out and writes their results.
     #[cfg_attr(not(feature = "remote"), allow(dead_code))]
     pub(crate) fn handed_out(&self, open: u32, max_failures: usize) -> String {
         let streams = self.units(open, Some(1));
@@ -142,7 +142,7 @@ run: {{clock: asap, call_deadline: 30m, drain: 30m}}
         )
     }
 
-    /// What the softlabels depend on, by the models that lie here.
+    /// Returns the alignment of the softlabels, given the models on this machine.
     #[cfg_attr(not(feature = "remote"), allow(dead_code))]
     pub(crate) fn alignment(&self, manifest_sha256: &str) -> anyhow::Result<Alignment> {
         let views = AskedViews {
@@ -163,7 +163,7 @@ run: {{clock: asap, call_deadline: 30m, drain: 30m}}
         aligned.map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    /// The same with other paths: the longest FROM that a path begins with becomes its TO.
+    /// Returns the plan with other paths: the longest FROM that a path begins with is replaced by its TO.
     #[cfg_attr(not(feature = "remote"), allow(dead_code))]
     pub(crate) fn moved(mut self, paths: &[(PathBuf, PathBuf)]) -> Self {
         let folders = self.teachers.values_mut().flatten();
@@ -177,7 +177,7 @@ run: {{clock: asap, call_deadline: 30m, drain: 30m}}
 fn moved(path: &Path, paths: &[(PathBuf, PathBuf)]) -> PathBuf {
     let fitting = paths.iter().filter_map(|(from, to)| {
         let rest = path.strip_prefix(from).ok()?;
-        // Joining nothing would put a slash behind a file.
+        // Joining an empty path would append a slash to a file.
         let moved = if rest.as_os_str().is_empty() {
             to.clone()
         } else {

@@ -1,4 +1,4 @@
-//! Teachers as they are typed, and as nodes of a graph.
+//! Teachers as command-line arguments, and as nodes of a graph.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use fermata::learn_cli::TeacherArguments;
 use fermata_vision::ModelCard;
 use serde_json::json;
 
-/// Names that the other nodes of the graphs have.
+/// Names of the graphs' other nodes.
 const TAKEN: [&str; 4] = ["rows", "images", "fuse", "write"];
 
-/// How many times what is computed at once is made ready meanwhile.
+/// Inputs prepared in advance, as a multiple of those computed at once.
 const AHEAD: u64 = 2;
 
 /// Teachers by name, each with its model folders.
 pub(crate) struct Teachers(pub(crate) BTreeMap<String, Vec<PathBuf>>);
 
 impl Teachers {
-    /// Reads `NAME=FOLDER[,FOLDER]`. Paths become absolute, so that the graph can be run from anywhere.
+    /// Parses `NAME=FOLDER[,FOLDER]`. Paths become absolute, so that the graph can be run from anywhere.
     pub(crate) fn read(arguments: &TeacherArguments) -> anyhow::Result<Self> {
         let mut teachers = BTreeMap::new();
         for text in &arguments.teachers {
@@ -38,7 +38,7 @@ impl Teachers {
         Ok(Self(teachers))
     }
 
-    /// Numbers of teachers that were typed as `NAME=NUMBER`: finite ones, of at least 0.
+    /// Parses numbers of teachers given as `NAME=NUMBER`: finite, at least 0.
     pub(crate) fn numbers(
         &self,
         option: &str,
@@ -67,8 +67,8 @@ impl Teachers {
         Ok(numbers)
     }
 
-    /// Says before anything is computed which teacher's models divide by different temperatures, as models of folds do,
-    /// and is `given` none.
+    /// Fails, before anything is computed, if a teacher's models have different temperatures, as models of folds do,
+    /// and `given` has none for it.
     pub(crate) fn look_at_temperatures(&self, given: &BTreeMap<String, f64>) -> anyhow::Result<()> {
         let open = self.0.iter().filter(|(name, _)| !given.contains_key(*name));
         for (name, folders) in open {
@@ -85,8 +85,8 @@ impl Teachers {
         Ok(())
     }
 
-    /// The graph's nodes that read images and ask the teachers, a line each. `views` are further settings of the first;
-    /// `allow_seen` accepts rows that a teacher has learnt from.
+    /// Returns the graph's nodes that read images and compute the teachers, one line each. `views` are further settings
+    /// of the first; `allow_seen` accepts rows that a teacher was trained on.
     pub(crate) fn nodes(
         &self,
         arguments: &TeacherArguments,
@@ -133,12 +133,12 @@ impl Teachers {
     }
 }
 
-/// Rows whose views are computed at once.
+/// Returns the number of rows whose views are computed at once.
 fn rows_at_once(batch: u32, views: u64) -> u64 {
     (u64::from(batch) / views).max(1)
 }
 
-/// `NAME=VALUE`.
+/// Splits `NAME=VALUE`.
 fn pair<'a>(option: &str, text: &'a str, form: &str) -> anyhow::Result<(&'a str, &'a str)> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name, value)),

@@ -1,4 +1,4 @@
-//! `fermata train`: makes a training's folder and runs the graph that trains in it; and a training taken up again.
+//! `fermata train`: creates a training's folder and runs the graph that trains in it; also resumes trainings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,12 +59,12 @@ pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
     )
 }
 
-/// Goes on with a training to its planned end, or for more epochs from where it stands.
+/// Continues a training to its planned end, or for more epochs from its current state.
 pub(crate) fn resume(path: &Path, more: Option<u32>, quiet: bool) -> anyhow::Result<u8> {
     let folder = RunFolder::open(path)?;
     let manifests = Arc::new(Manifests::default());
     let (manifest, rows) = data(&folder, &manifests)?;
-    // What it learns from may have changed meanwhile.
+    // Its data may have changed meanwhile.
     folder.config().check(folder.card(), &manifest, &rows)?;
     match more {
         Some(epochs) => {
@@ -96,7 +96,7 @@ fn data(
     Ok((manifest, rows))
 }
 
-/// Runs the graph of a training from its last checkpoint on.
+/// Runs the graph of a training from its last checkpoint.
 fn run(
     folder: &RunFolder,
     manifests: Arc<Manifests>,
@@ -145,7 +145,7 @@ fn run(
     Ok(code)
 }
 
-/// How a training is doing.
+/// Formats the status of a training.
 fn line(status: &Status) -> String {
     let mut line = format!("epoch {} of {}", status.epoch, status.epochs);
     if let Some(loss) = status.loss {
@@ -160,7 +160,7 @@ fn line(status: &Status) -> String {
     line
 }
 
-/// What was planned and is not trained, if more epochs take the place of some.
+/// Warns about planned epochs that are replaced by additional ones.
 fn dropped(before: &Progress, more: u32) -> Option<String> {
     if before.is_done() {
         return None;
@@ -168,12 +168,12 @@ fn dropped(before: &Progress, more: u32) -> Option<String> {
     let Progress { epoch, end, .. } = *before;
     let left = end - epoch;
     Some(format!(
-        "warning: the training stands at epoch {epoch} of {end}: the {left} that were still planned, with the rest of their schedule, are dropped, and the {more} of --more take their place, with a schedule of their own, to epoch {}; `fermata resume` without --more would have gone on as planned",
+        "warning: the training stands at epoch {epoch} of {end}: the {left} that were still planned, with the rest of their schedule, are dropped, and the {more} of --more take their place, with a schedule of their own, to epoch {}; `fermata resume` without --more would have continued as planned",
         epoch + more
     ))
 }
 
-/// `0/2`.
+/// Parses a fold such as `0/2`.
 fn fold(text: &str) -> anyhow::Result<Fold> {
     let parsed = text.split_once('/').and_then(|(fold, folds)| {
         Some(Fold {

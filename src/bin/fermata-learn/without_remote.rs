@@ -1,4 +1,4 @@
-//! `fermata softlabels --nats`: what a program says that was built without it.
+//! `fermata softlabels --nats` in a program built without the feature `remote`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use fermata_jobs::manifests::Manifests;
 use crate::graph_run::GraphRun;
 use crate::softlabels_plan::Plan;
 
-/// Why it cannot be.
+/// The error message.
 pub(crate) const WITHOUT: &str = "this program was built without the feature `remote`, so it reaches no other machine: build it with `--features remote`";
 
 pub(crate) fn hand_out(

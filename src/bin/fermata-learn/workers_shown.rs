@@ -1,10 +1,10 @@
-//! What is shown of a job's workers: a line in the table, a table on the page, measures at `/metrics`, a line at the
-//! end. Owns no state.
+//! How a job's workers are shown: a line in the table, a table on the page, measures at `/metrics`, a line at the end.
+//! Owns no state.
 
 use fermata_remote::work::{JobNow, WorkerNow};
 use fermata_serve::{Family, Measure, WorkerNumbers};
 
-/// Workers that `/metrics` shows one by one.
+/// Maximum number of workers shown individually at `/metrics`.
 const MOST_SHOWN: usize = 64;
 
 const HANDED_OUT: Family = Family::gauge(
@@ -17,11 +17,11 @@ const LATE: Family = Family::counter(
 );
 const REPUBLISHED: Family = Family::counter(
     "fermata_job_republished_units_total",
-    "Units that nobody had although they had no result, and that were handed out again.",
+    "Units without a result that no worker held, and that were handed out again.",
 );
 const REJECTED: Family = Family::counter(
     "fermata_job_rejected_results_total",
-    "Results that were not what they said, and are computed again.",
+    "Invalid results, which are computed again.",
 );
 const MALFORMED: Family = Family::counter(
     "fermata_job_malformed_messages_total",
@@ -29,15 +29,15 @@ const MALFORMED: Family = Family::counter(
 );
 const REFUSED: Family = Family::gauge(
     "fermata_job_refused_workers",
-    "Workers that do not have what the job has.",
+    "Workers whose program, models or data are not the job's.",
 );
 const WORKER_ROWS: Family = Family::counter(
     "fermata_job_worker_rows_total",
-    "Rows that a worker has computed and that count.",
+    "Accepted rows that a worker has computed.",
 );
 const WORKER_RATE: Family = Family::gauge(
     "fermata_job_worker_rows_per_second",
-    "The same, each second since the worker was heard of first.",
+    "The same, per second since the worker was first heard from.",
 );
 const WORKER_LAGS: Family = Family::gauge(
     "fermata_job_worker_lags",
@@ -45,14 +45,14 @@ const WORKER_LAGS: Family = Family::gauge(
 );
 const WORKER_SILENT: Family = Family::gauge(
     "fermata_job_worker_silent_seconds",
-    "Time since a worker was heard of.",
+    "Time since a worker was last heard from.",
 );
 const WORKER_OLDEST: Family = Family::gauge(
     "fermata_job_worker_oldest_unit_seconds",
-    "How long a worker has had the unit that it has had longest.",
+    "Age of the oldest unit that a worker holds.",
 );
 
-/// What `/metrics` says of the workers.
+/// Returns the measures of the workers for `/metrics`.
 pub(crate) fn measures_of(now: &JobNow) -> Vec<Measure> {
     let (refused, taking_part): (Vec<_>, Vec<_>) = now
         .workers
@@ -95,7 +95,7 @@ fn measures_of_worker(worker: &WorkerNow) -> [Measure; 5] {
     ]
 }
 
-/// What page and `fermata top` say of the workers: those first that take part, and of them those that work.
+/// Returns the workers for the page and `fermata top`, ordered by state: working, waiting, silent, refused, gone.
 pub(crate) fn workers_of(now: &JobNow, lease_s: f64) -> Vec<WorkerNumbers> {
     const STATES: [&str; 5] = ["working", "waiting", "silent", "refused", "gone"];
     let mut workers: Vec<(usize, WorkerNumbers)> = Vec::with_capacity(now.workers.len());
@@ -132,7 +132,7 @@ pub(crate) fn workers_of(now: &JobNow, lease_s: f64) -> Vec<WorkerNumbers> {
     workers.into_iter().map(|(_, numbers)| numbers).collect()
 }
 
-/// A line about the workers of a job that runs.
+/// Formats a line about the workers of a running job.
 pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
     let active: Vec<_> = now.active(lease_s).collect();
     let rate: f64 = active.iter().map(|worker| worker.rows_per_s).sum();
@@ -148,14 +148,14 @@ pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
     line + &counts(now)
 }
 
-/// A line about the workers of a job that has ended.
+/// Formats a line about the workers of a job that has ended.
 pub(crate) fn ended(now: &JobNow) -> String {
     let rows: u64 = now.counted.values().map(|counted| counted.rows).sum();
     let workers = now.counted.len();
     format!("{rows} rows from {workers} workers{}", counts(now))
 }
 
-/// What of a job did not go the straight way, if anything.
+/// Formats the irregularities of a job, if any.
 fn counts(now: &JobNow) -> String {
     let refused = now
         .workers
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(states, expected);
         let first = &shown[0];
         assert_eq!((&*first.in_hand, first.oldest_unit_s), (&[7, 9][..], 1.5));
-        // What counts here, not what it says.
+        // What counts here, not what the worker reports.
         assert_eq!((first.units, first.rows), (3, 24));
         assert_eq!(shown[3].reason.as_deref(), Some("other weights"));
     }

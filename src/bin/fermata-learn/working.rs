@@ -1,5 +1,5 @@
-//! A worker over a NATS server: looks whether it has what the job has, and runs the graph that computes units. Owns
-//! what connects the graph's provider of units with the job at the server.
+//! A worker over a NATS server: checks that it has the same program, models and data as the job, and runs the graph
+//! that computes units. Connects the graph's provider of units with the job at the server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::program::PROGRAM;
 use crate::same_job::{Differences, Own, Shared, host};
 use crate::softlabels_plan::Plan;
 
-/// How long results may take to get to the server at the end.
+/// Time for results to reach the server at the end.
 const LAST_RESULTS: Duration = Duration::from_secs(60);
 
 pub(crate) fn work(arguments: &WorkArguments) -> anyhow::Result<u8> {
@@ -64,7 +64,7 @@ fn take_part(
         worker: name.clone(),
         host,
     };
-    // Until there is one, Ctrl-C ends this process at once.
+    // Until the job is found, Ctrl-C ends this process at once.
     let worker = Worker::find(connection, job, spec, |obstacle| {
         if !arguments.quiet {
             complain(&format!("waiting for the job {job}: {obstacle}"));
@@ -114,13 +114,13 @@ fn take_part(
     ));
     if let Some(reason) = report.refuses {
         bail!(
-            "this worker takes no more part, since what it computes is not used: {reason}; others go on. Its data or its machine are not as the coordinator's"
+            "this worker stops, since its results are rejected: {reason}; its data or its machine differ from the coordinator's, and other workers continue"
         );
     }
     code
 }
 
-/// A name that no other process has, of what may stand in one.
+/// Returns a worker name that no other process has, made of permitted characters.
 fn worker_name(host: &str) -> anyhow::Result<String> {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
@@ -139,7 +139,7 @@ fn worker_name(host: &str) -> anyhow::Result<String> {
     ))
 }
 
-/// What the job needs, with the paths of this machine; and what of it is otherwise here, where that is allowed.
+/// Returns the job with the paths of this machine, and how this machine differs where that is allowed.
 fn same(
     about: &str,
     paths: &[(PathBuf, PathBuf)],
@@ -148,13 +148,13 @@ fn same(
     let shared: Shared = serde_json::from_str(about)
         .context("the job at the server is of another version of this program")?;
     let plan = shared.plan.clone().moved(paths);
-    let here = "where it lies on this machine, say with --path FROM=TO";
+    let here = "give its place on this machine with --path FROM=TO";
     let manifest = manifests.get(&plan.manifest).context(here)?;
     let alignment = plan.alignment(&manifest.sha256).context(here)?;
     let found = Differences::between(&shared, &Own::of_this_machine(), &alignment);
     if !found.forbidden.is_empty() {
         bail!(
-            "this worker does not have what the job has, so its results would be others: {}",
+            "this worker differs from the job, so its results would differ too: {}",
             found.forbidden.join("; ")
         );
     }

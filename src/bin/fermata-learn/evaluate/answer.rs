@@ -1,4 +1,5 @@
-//! What is evaluated: what a model or an ensemble said of a split's rows, and of those that a temperature is fitted on.
+//! The predictions to evaluate: a model's or an ensemble's for a split's rows, and for those that a temperature is
+//! fitted on.
 
 use anyhow::{anyhow, bail};
 use fermata::evaluate_cli::EvaluateArguments;
@@ -6,16 +7,16 @@ use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
 use serde_json::Value;
 
-/// What was said.
+/// The predictions to evaluate.
 pub(super) struct Answer {
     pub(super) predictions: Predictions,
-    /// To fit a temperature on.
+    /// The predictions to fit a temperature on.
     pub(super) validation: Option<Predictions>,
-    /// What was asked about what.
+    /// Which model or ensemble predicted which rows.
     pub(super) source: Option<Value>,
 }
 
-/// The split that is evaluated, and the one that a temperature is fitted on.
+/// Returns the split to evaluate, and the one to fit a temperature on.
 pub(super) fn splits(arguments: &EvaluateArguments) -> anyhow::Result<(Split, Option<Split>)> {
     let split: Split = arguments.split.parse().map_err(anyhow::Error::msg)?;
     let fitted_on = arguments.calibrate_on.as_ref().map(|name| {

@@ -1,4 +1,4 @@
-//! `fermata evaluate --compare A B …`: all models on the same rows, as one table.
+//! `fermata evaluate --compare A B …`: compares models on the same rows in one table.
 
 use std::path::{Path, PathBuf};
 
@@ -22,13 +22,13 @@ const PAIRS: &str = "pairs.csv";
 const SEEDS: &str = "seeds.csv";
 const PAGE: &str = "comparison.html";
 const COMPARISON: &str = "comparison.json";
-/// All that it writes.
+/// All files that the comparison writes.
 const FILES: [&str; 5] = [MODELS, PAIRS, SEEDS, PAGE, COMPARISON];
 
 pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyhow::Result<()> {
     if arguments.calibrate_on.is_some() {
         bail!(
-            "--calibrate-on is of one model: evaluate each with it, and compare the folders, which keep the temperatures"
+            "--calibrate-on applies to a single model: evaluate each with it, and compare the folders, which keep the temperatures"
         );
     }
     let out = &arguments.out;
@@ -57,13 +57,13 @@ pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyh
     }
     let page = page(&compared, &header, &pairs, seeds.as_deref());
     fermata_files::write(&out.join(PAGE), page.as_bytes())?;
-    // Last: where it is, the rest is there too.
+    // Written last: if it exists, so do the others.
     write_json(&out.join(COMPARISON), &compared)?;
     print(&summary(&compared))?;
     print(&format!("\nwritten to {}\n", out.display()))
 }
 
-/// `NAME=PATH[,PATH]` or `PATH`.
+/// Splits `NAME=PATH[,PATH]` or `PATH`.
 fn paths_of(named: &str) -> (Option<&str>, Vec<&str>) {
     match named.split_once('=') {
         Some((name, path)) if !name.is_empty() && !name.contains('/') => {
@@ -79,7 +79,7 @@ fn paths_of(named: &str) -> (Option<&str>, Vec<&str>) {
     }
 }
 
-/// What is named on the command line: a model, or trainings of one with other seeds.
+/// Reads one argument of the command line: a model, or trainings of one network with different seeds.
 fn trainings(named: &str, classes: &[String]) -> anyhow::Result<Vec<Said>> {
     let (name, paths) = paths_of(named);
     let is_one = paths.len() == 1;
@@ -97,7 +97,7 @@ fn trainings(named: &str, classes: &[String]) -> anyhow::Result<Vec<Said>> {
     each.collect()
 }
 
-/// A path: a file of predictions or the folder of an evaluation.
+/// Reads a path: a file of predictions or the folder of an evaluation.
 fn said(named: &str, name: Option<&str>, path: &str, classes: &[String]) -> anyhow::Result<Said> {
     let path = PathBuf::from(path);
     if !path.exists() {
@@ -136,7 +136,7 @@ fn said(named: &str, name: Option<&str>, path: &str, classes: &[String]) -> anyh
     })
 }
 
-/// The model in a training's folder, else the folder itself.
+/// Returns the model in a training's folder, or the folder itself.
 fn model_in(folder: &Path) -> PathBuf {
     let model = folder.join("model");
     if model.is_dir() {
@@ -217,8 +217,8 @@ fn summary(compared: &ModelComparison) -> String {
     text
 }
 
-/// Means over the trainings of each network, and each network's less the first's; the trainings one by one are in the
-/// files.
+/// Formats means over the trainings of each network, and their differences from the first network's; single trainings
+/// are in the files.
 fn seeds_text(seeds: &SeedComparison, width: usize) -> String {
     let mut text =
         "\nmean over trainings, ± deviation, 95 % of drawn rows and trainings\n".to_owned();
@@ -263,12 +263,12 @@ fn is_sure(difference: &Interval) -> bool {
     difference.low > 0.0 || difference.high < 0.0
 }
 
-/// Temperatures change neither accuracy nor F1.
+/// Returns whether to show a metric: temperatures change neither accuracy nor F1.
 fn is_said(metric: &str, kind: &str) -> bool {
     kind.is_empty() || !["accuracy", "macro_f1"].contains(&metric)
 }
 
-/// Each model beside the first; the rest is in the files.
+/// Formats the differences of each model from the first; the other pairs are in the files.
 fn differences(compared: &ModelComparison, width: usize) -> String {
     let first = &compared.models[0].name;
     let mut text = format!("\nminus {first}, 95 %: * is above or below 0\n");

@@ -1,15 +1,15 @@
-//! Names of the files of an evaluation.
+//! The file names of an evaluation.
 
-/// What was measured, for `--predictions` and `--compare`.
+/// The evaluated predictions, for `--predictions` and `--compare`.
 pub(super) const PREDICTIONS: &str = "predictions.npz";
 
-/// What was found; written last.
+/// The results; written last.
 pub(super) const METRICS: &str = "metrics.json";
 
 pub(super) const PER_CLASS: &str = "per_class.csv";
 pub(super) const CONFUSION: &str = "confusion.svg";
 pub(super) const RELIABILITY: &str = "reliability.svg";
-/// With a temperature.
+/// Reliability with a temperature applied.
 pub(super) const RELIABILITY_SCALED: &str = "reliability_scaled.svg";
 
 /// All of them.

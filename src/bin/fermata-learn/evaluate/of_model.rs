@@ -1,4 +1,4 @@
-//! A model asked about a manifest's rows by a graph: graphs/evaluate.yaml with these settings, and once more the writer
+//! Evaluates a model on a manifest's rows with a graph: graphs/evaluate.yaml with these settings, and a second writer
 //! for the rows that a temperature is fitted on.
 
 use std::path::{Path, absolute};
@@ -20,11 +20,11 @@ use super::files::PREDICTIONS;
 use crate::backend::look_at_backend;
 use crate::graph_run::GraphRun;
 
-/// What a temperature was fitted on.
+/// The predictions that a temperature is fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
 
-/// What a model says of a manifest's rows. A run that ended without an answer has said why, and its exit code comes
-/// back in the place of one.
+/// Computes a model's predictions for a manifest's rows. A run that ended without them has reported the reason; its
+/// exit code is returned instead.
 pub(super) fn ask(
     folder: &Path,
     arguments: &EvaluateArguments,
@@ -96,10 +96,10 @@ fn graph(
         "allow_seen": true,
         "at_once": compute.batch,
         "batch": {"max": compute.batch, "each": "stream"},
-        // The next are made ready while these are computed.
+        // Makes the next rows ready while these are computed.
         "queue": {"capacity": 2 * compute.batch},
     });
-    // The rows that are evaluated come first.
+    // The rows to evaluate come first.
     let writers = [("write", PREDICTIONS), ("write-fitted", FITTED_ON)];
     let writers = writers.iter().zip(splits).map(|((name, file), split)| {
         format!("  {name}: {{use: write_predictions, in: infer, split: {split}, path: \"${{run.dir}}/{file}\", on_error: stop}}\n")

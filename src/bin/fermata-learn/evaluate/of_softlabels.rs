@@ -1,4 +1,4 @@
-//! The ensemble that wrote softlabels, as it stands in them.
+//! Reads the predictions of the ensemble that wrote softlabels.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::answer::{Answer, splits};
 
-/// What the ensemble said of the rows of a folder.
+/// Reads the ensemble's predictions from a softlabel folder.
 pub(super) fn read(folder: &Path, arguments: &EvaluateArguments) -> anyhow::Result<Answer> {
     let (split, fitted_on) = splits(arguments)?;
     let softlabels = Softlabels::open(folder)?;

@@ -1,6 +1,6 @@
-//! How probabilities are written.
+//! Formatting of probabilities.
 
-/// `= 0.0312`, or how small it is.
+/// Returns `= 0.0312`, or an upper bound for tiny values.
 pub(super) fn probability(p: f64) -> String {
     if p < 0.0001 {
         "< 0.0001".to_owned()

@@ -1,5 +1,5 @@
-//! `fermata manifest audit`: pictures that are one, sources that are counted twice, labels that contradict or are
-//! likely wrong. Changes nothing.
+//! `fermata manifest audit`: finds duplicate pictures, sources that are counted twice, and labels that contradict each
+//! other or are likely wrong. Changes nothing.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const LABEL_ERRORS: &str = "label_errors.csv";
 const UNREADABLE: &str = "unreadable.txt";
 const PAGE: &str = "audit.html";
 const AUDIT: &str = "audit.json";
-/// All that it writes.
+/// All files that the audit writes.
 const FILES: [&str; 6] = [SHEET, PAIRS, LABEL_ERRORS, UNREADABLE, PAGE, AUDIT];
 
 pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
@@ -79,7 +79,7 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     }
     fermata_files::write(&out.join(SHEET), &png(&sheet.sheet)?)?;
     fermata_files::write(&out.join(PAGE), sheet.page.as_bytes())?;
-    // Last: where it is, the rest is there too.
+    // Written last: if it exists, so do the others.
     write_json(&out.join(AUDIT), &found)?;
     print(&summary(&found, errors.as_ref()))?;
     print_line(&format!("\nwritten to {}", out.display()))
@@ -141,7 +141,7 @@ fn summary(found: &Audit, errors: Option<&LabelErrors<'_>>) -> String {
     text
 }
 
-/// Examples of each kind: pairs of each place, those with two labels first, then likely label errors.
+/// Returns examples of each kind: pairs of each place, those with two labels first, then likely label errors.
 fn cards(
     found: &Audit,
     errors: Option<&LabelErrors<'_>>,
@@ -155,7 +155,7 @@ fn cards(
             let mut pairs: Vec<&Pair> = found.pairs.iter().filter(is_of).collect();
             let all = pairs.len();
             pairs.sort_by_key(|pair| !pair.two_labels);
-            // Of each kind, spread over all that there are.
+            // Spread the examples of each kind over all pairs.
             let step = (all / examples.max(1)).max(1);
             let heading = format!("{}, {words}: {all} pairs", place.words());
             let shown = pairs.iter().step_by(step).take(examples);

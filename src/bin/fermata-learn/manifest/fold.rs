@@ -1,5 +1,5 @@
-//! `fermata manifest fold`: which training rows are left out by `train --without-fold F/K`, and so are the ones that
-//! the model may be asked about.
+//! `fermata manifest fold`: shows which training rows `train --without-fold F/K` leaves out, which are those that the
+//! model can be evaluated on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,7 +64,7 @@ fn table(
     text
 }
 
-/// `sha256,image,group,fold`: a line for each training row.
+/// Formats `sha256,image,group,fold`, one line per training row.
 fn csv(rows: &[&Row], folds: u32) -> String {
     let rows = rows.iter().map(|row| {
         let fold = fold_of(&row.group, folds).to_string();

@@ -1,4 +1,4 @@
-//! `fermata manifest list`: a folder of classes as a table that a recipe maps.
+//! `fermata manifest list`: lists a folder of classes as a table that a recipe maps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ pub(super) fn list(folder: &Path, out: &Path) -> anyhow::Result<()> {
     ))
 }
 
-/// In order of their names, so that the same folder gives the same table.
+/// Returns entries sorted by name, so that the same folder gives the same table.
 fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read = || -> std::io::Result<Vec<PathBuf>> {
         fs::read_dir(folder)?

@@ -1,11 +1,11 @@
-//! How far a look at the images of manifests has come.
+//! The progress of checking the images of manifests.
 
 use fermata_learn::manifest::Looking;
 use fermata_learn::picture_hash::Searching;
 
 use crate::progress::Progress;
 
-/// Says on the standard error stream how far a look at images has come.
+/// Reports the progress of checking images on standard error.
 pub(super) struct LookProgress {
     reading: Progress,
     gathering: Progress,
@@ -17,7 +17,7 @@ impl LookProgress {
         Self {
             reading: Progress::new("images read"),
             gathering: Progress::new("draws of bits compared"),
-            aligning: Progress::new("pairs laid over each other"),
+            aligning: Progress::new("pairs aligned"),
         }
     }
 

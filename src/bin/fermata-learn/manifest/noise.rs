@@ -1,4 +1,4 @@
-//! `fermata manifest noise`: a manifest some of whose training labels are wrong on purpose.
+//! `fermata manifest noise`: makes a manifest with deliberately wrong training labels.
 
 use anyhow::{Context, bail};
 use fermata::documents::{make_folder, write_json};
@@ -29,7 +29,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     for (number, pair) in pairs.iter().enumerate() {
         let earlier = pairs[..number].as_flattened();
         if let Some(twice) = pair.iter().find(|label| earlier.contains(label)) {
-            bail!("--between: {twice} stands in two pairs; expected one for each label");
+            bail!("--between: {twice} is in two pairs; expected one for each label");
         }
     }
     let confusion = if pairs.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     });
     make_folder(out)?;
     write_json(&out.join(REPORT), &report)?;
-    // Last: where it is, its report is there too.
+    // Written last: if it exists, so does its report.
     fermata_files::write(&path, &Manifest::of(out.clone(), rows).to_csv())?;
     print_line(&format!(
         "{changed} of {training} training rows have a wrong label: {}",
@@ -71,7 +71,7 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
     ))
 }
 
-/// `fear:surprise`.
+/// Parses `fear:surprise`.
 fn pair(text: &str) -> anyhow::Result<[Expression; 2]> {
     let (one, other) = text
         .split_once(':')
@@ -82,7 +82,7 @@ fn pair(text: &str) -> anyhow::Result<[Expression; 2]> {
     };
     let pair = [label(one)?, label(other)?];
     if pair[0] == pair[1] {
-        bail!("--between {text}: a label does not become itself");
+        bail!("--between {text}: a label cannot become itself");
     }
     Ok(pair)
 }

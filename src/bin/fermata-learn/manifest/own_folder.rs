@@ -1,5 +1,4 @@
-//! What commands about manifests make: one of theirs may be replaced where that is asked for, anything else is left
-//! alone.
+//! Protects outputs of manifest commands: earlier outputs are replaced only on request, and nothing else is touched.
 
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use fermata_learn::image_set::MANIFEST;
 /// The table's name in the folder.
 pub(super) const TABLE: &str = "table.csv";
 
-/// A folder is replaced as a whole: one that may hold something else is never touched.
+/// Refuses to replace a folder that may hold something else, since folders are replaced as a whole.
 pub(super) fn refuse_what_is_there(out: &Path, overwrite: bool) -> anyhow::Result<()> {
     if !out.exists() {
         return Ok(());
@@ -23,7 +22,7 @@ pub(super) fn refuse_what_is_there(out: &Path, overwrite: bool) -> anyhow::Resul
     refuse_to_replace(out, overwrite)
 }
 
-/// What is there stays, unless somebody says otherwise.
+/// Refuses to replace an existing file or folder without `--overwrite`.
 pub(super) fn refuse_to_replace(path: &Path, overwrite: bool) -> anyhow::Result<()> {
     if path.exists() && !overwrite {
         bail!(

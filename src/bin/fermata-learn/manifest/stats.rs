@@ -1,4 +1,4 @@
-//! `fermata manifest stats`: rows by source, label and split, as a table and as a picture.
+//! `fermata manifest stats`: counts rows by source, label and split, as a table and a picture.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(super) fn print_table(manifest: &Manifest) -> anyhow::Result<()> {
     print(&table(&manifest.counts()))
 }
 
-/// A block for each source and, if there are several, one for all.
+/// Formats a block for each source and, if there are several, one for all.
 pub(crate) fn table(counts: &Counts) -> String {
     let mut text = String::new();
     for (source, labels) in counts {

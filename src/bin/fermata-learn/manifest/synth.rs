@@ -1,7 +1,7 @@
-//! `fermata manifest synth`: faces of drawn people, cut out as detectors cut them out, with what they express.
+//! `fermata manifest synth`: cuts out faces of drawn people as detectors would, labelled with their expressions.
 //!
-//! The drawing is the source's (`synthetic_faces`), so that a model that learnt from these pictures reads the
-//! demonstration's cameras. Of each round of seven expressions every person is taken once with each, so that all labels
+//! The drawing is that of the source `synthetic_faces`, so that a model trained on these pictures works on the
+//! demonstration's cameras. In each round of seven expressions every person is taken once with each, so that all labels
 //! are equally frequent. A scene is a group: its people share a room and a light.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,17 +21,17 @@ use image::{Rgb, RgbImage};
 
 use crate::progress::Progress;
 
-/// Most people in a scene.
+/// Maximum number of people in a scene.
 const MOST_PEOPLE: u64 = 4;
-/// Most of the drawn sensor noise.
+/// Maximum of the drawn sensor noise.
 const MOST_NOISE: u64 = 8;
-/// Part of an expression's time in which it is taken for what it is: not where it is half another one.
+/// The part of an expression's time in which it is labelled: not while it blends into another.
 const SHOWN: (f64, f64) = (0.08, 0.92);
 /// Side of the square that is cut out, in widths of the face; detectors differ and jitter.
 const SIDE: (f64, f64) = (0.9, 1.3);
-/// How far its centre is from the face's, in widths of the face.
+/// Maximum distance of its centre from the face's, in widths of the face.
 const SHIFT: f64 = 0.08;
-/// Distinguishes these random numbers from others of the same seed.
+/// Distinguishes these random numbers from others with the same seed.
 const PURPOSE: u64 = 0x5379_6e74;
 
 pub(super) fn synth(arguments: &SynthArguments) -> anyhow::Result<()> {
@@ -51,7 +51,7 @@ pub(super) fn synth(arguments: &SynthArguments) -> anyhow::Result<()> {
     let set = ImageSet::create(&arguments.out)?;
     let seeds = arguments.seeds.clone();
     let scenes = seeds.end - seeds.start;
-    let scenes = usize::try_from(scenes).context("so many scenes cannot be counted")?;
+    let scenes = usize::try_from(scenes).context("there are too many scenes")?;
     let (progress, done) = (Progress::new("scenes drawn"), AtomicU64::new(0));
     let pieces = in_pieces(scenes, 1, |piece| {
         let mut rows = Vec::new();
@@ -111,8 +111,8 @@ fn of_scene(
     Ok(rows)
 }
 
-/// A square around a face, a little beside it and of a size a little off, as detectors find it. Beyond the frame the
-/// outermost pixels go on.
+/// Cuts out a square around a face, slightly off in position and size, like a detector's. Beyond the frame, the edge
+/// pixels are repeated.
 fn cut_out(frame: &Frame, face: &Rect, size: u32, random: &mut KeyedRandom) -> Frame {
     let width = f64::from(face.w);
     let side = (width * random.uniform(SIDE.0, SIDE.1)).round().max(1.0);

@@ -1,4 +1,5 @@
-//! `fermata manifest unpack`: a NumPy archive of pictures as files, and its other arrays as a table that a recipe maps.
+//! `fermata manifest unpack`: writes the pictures of a NumPy archive as files, and its other arrays as a table that a
+//! recipe maps.
 
 use std::collections::HashSet;
 
@@ -13,13 +14,13 @@ use fermata_learn::npz::{Array, ArrayError, Npz};
 use fermata_learn::on_all_cores::in_pieces;
 use fermata_vision::Frame;
 
-/// Column of the table, and folder of the pictures.
+/// The image column of the table, and the folder of the pictures.
 const IMAGE: &str = "image";
 const IMAGES: &str = "images";
-/// Pictures that a core writes before it takes more.
+/// Number of pictures that a core writes at a time.
 const PIECE: usize = 64;
 
-/// Columns of the table: a name, and a value for each row.
+/// A column of the table: its name, and a value for each row.
 type Column = (String, Vec<String>);
 
 pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
@@ -106,7 +107,7 @@ impl Pictures {
     }
 }
 
-/// Names as names of files, without an ending.
+/// Returns the names as file names, without extension.
 fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
     if array.values.len() != count {
         bail!(
@@ -133,8 +134,8 @@ fn names(array: Array<String>, count: usize) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The other arrays with a row for each picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; and
-/// what is said of those that are left out.
+/// Reads the other arrays with a row per picture: `ARRAY`, or `ARRAY_0`, `ARRAY_1`, … unless an array names them; also
+/// returns notes about those left out.
 fn columns(
     npz: &mut Npz,
     arguments: &UnpackArguments,
@@ -182,8 +183,8 @@ fn columns(
     }
     let mut told = Vec::new();
     for (reason, arrays) in [
-        ("they have not as many rows", left_out),
-        ("what they hold is not read", strange),
+        ("they do not have a row for each picture", left_out),
+        ("their type is not supported", strange),
     ] {
         if !arrays.is_empty() {
             told.push(format!("left out, because {reason}: {}", arrays.join(", ")));
@@ -192,7 +193,7 @@ fn columns(
     Ok((columns, told))
 }
 
-/// What an array `vote_names` (or `votes_names`) calls the columns of `votes`, else their numbers.
+/// Returns the column names of the array `votes` from `vote_names` or `votes_names`, or numbered ones.
 fn names_of_columns(npz: &mut Npz, array: &str, width: usize) -> anyhow::Result<Vec<String>> {
     let singular = array.strip_suffix('s').unwrap_or(array);
     for named in [format!("{array}_names"), format!("{singular}_names")] {
