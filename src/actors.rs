@@ -15,7 +15,7 @@ use crate::settings_schema::{carried, least_ports, settings, type_of};
 ///
 /// # Errors
 /// Fails if there is no such actor or nothing can be printed.
-pub fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn actors(name: Option<&str>, program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();
     }
@@ -97,7 +97,7 @@ fn told(ports: &Ports) -> String {
 ///
 /// # Errors
 /// Fails if the schema cannot be printed.
-pub fn schema(program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn schema(program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();
     }

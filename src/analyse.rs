@@ -32,7 +32,7 @@ use people::People;
 ///
 /// # Errors
 /// Fails if an input, a model or the output folder cannot be used, or if the summary cannot be written.
-pub fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow::Result<u8> {
     let inputs = Inputs::find(&arguments.inputs);
     for (left_out, reason) in &inputs.left_out {
         let left_out = printable_in_line(&left_out.display().to_string());

@@ -11,7 +11,7 @@ use crate::{load, logging};
 ///
 /// # Errors
 /// Fails if nothing can be printed. Problems with the graph are reported and set the exit code.
-pub fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn check(arguments: &GraphArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let Some(graph) = load::checked(arguments, program, &registry, Path::new("runs/check")) else {
         return Ok(REFUSED);

@@ -16,7 +16,11 @@ use crate::program::Program;
 /// # Errors
 /// Fails if a given graph cannot be read, a given server does not answer, or nothing can be printed. Missing parts are
 /// reported and set the exit code.
-pub fn doctor(graph: Option<&Path>, nats: Option<&str>, program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn doctor(
+    graph: Option<&Path>,
+    nats: Option<&str>,
+    program: &Program,
+) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
         "fermata {}, {cores} cores\n",

@@ -17,7 +17,7 @@ const MOST_UNTANGLED: usize = 100;
 ///
 /// # Errors
 /// Fails if the graph cannot be laid out or printed.
-pub fn draw(arguments: &DrawArguments, program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn draw(arguments: &DrawArguments, program: &Program) -> anyhow::Result<u8> {
     let registry = (program.registry)();
     let run_dir = Path::new("runs/graph");
     let Some(graph) = load::parsed(&arguments.graph, program, &registry, run_dir) else {

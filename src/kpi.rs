@@ -50,7 +50,7 @@ const PAGE: &str = "kpi.html";
 ///
 /// # Errors
 /// Fails if a run is missing or its files are wrong, or if nothing can be written.
-pub fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
+pub(crate) fn kpi(arguments: &KpiArguments) -> anyhow::Result<u8> {
     if let Some(out) = &arguments.out {
         let given: Vec<&Path> = arguments.runs.iter().map(PathBuf::as_path).collect();
         refuse_to_write_over(&given, &[&out.join(JSON), &out.join(PAGE)])?;

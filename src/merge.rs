@@ -51,7 +51,7 @@ pub(crate) struct SinkBook {
 ///
 /// # Errors
 /// Fails if a report is missing or cannot be read, or if nothing can be printed.
-pub fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
+pub(crate) fn merge(runs: &[PathBuf], json: bool) -> anyhow::Result<u8> {
     let reports = runs.iter().map(|run| read(run));
     let reports: Vec<Report> = reports.collect::<anyhow::Result<_>>()?;
     let book = book(&reports)?;

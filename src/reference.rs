@@ -27,7 +27,7 @@ const MADE: &str =
 ///
 /// # Errors
 /// Fails if the page cannot be printed.
-pub fn reference(page: Page, program: &Program) -> anyhow::Result<u8> {
+pub(crate) fn reference(page: Page, program: &Program) -> anyhow::Result<u8> {
     if program.may_hand_over && hand_over::is_possible() {
         return hand_over::hand_over();
     }

@@ -7,7 +7,7 @@ use crate::site_cli::SiteCommand;
 /// # Errors
 /// Fails if the server cannot be reached or does not answer, or if nothing can be printed.
 #[cfg(feature = "remote")]
-pub fn site(command: &SiteCommand) -> anyhow::Result<u8> {
+pub(crate) fn site(command: &SiteCommand) -> anyhow::Result<u8> {
     use crate::cli::SUCCESS;
     use crate::print::{print, print_line};
     use crate::remote::open;

@@ -36,7 +36,7 @@ const PROGRAM: Program = Program {
 ///
 /// # Errors
 /// Fails if the arguments are wrong or a run fails.
-pub fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
+pub(crate) fn sweep(arguments: &SweepArguments) -> anyhow::Result<u8> {
     let registry = (PROGRAM.registry)();
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| RunFolder::fresh("sweep"));

@@ -58,7 +58,7 @@ impl Missed {
 ///
 /// # Errors
 /// Fails if the arguments are wrong or the first poll fails.
-pub fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
+pub(crate) fn top(arguments: &TopArguments) -> anyhow::Result<u8> {
     let trusts = arguments.ca_file.is_some() || arguments.fingerprint.is_some();
     let url = url(&arguments.address, trusts)?;
     let token = arguments.token_file.as_deref().map(Token::read);
