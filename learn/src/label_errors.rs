@@ -156,7 +156,7 @@ mod tests {
             source: "s".to_owned(),
             split: Split::Train,
             group: number.to_string(),
-            sha256: [number as u8; RowHash::LEN].into(),
+            sha256: [number; RowHash::LEN].into(),
             width: 1,
             height: 1,
         }
