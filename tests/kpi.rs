@@ -415,7 +415,7 @@ fn drawn_people_are_measured_against_what_was_drawn() {
     );
     let truth = fs::read_to_string(out.join("left.truth.csv")).unwrap();
     assert_eq!(truth.lines().count(), 1 + 2 * 80);
-    // The measured numbers stand beside those that the run reports.
+    // The measured numbers appear next to those that the run reports.
     let run = out.display().to_string();
     assert_eq!(kpi(&[&run]).0, 0);
     assert!(out.join("kpi.json").is_file());

@@ -17,7 +17,7 @@ pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     wait_until_or(|| what.to_owned(), happened);
 }
 
-/// Like [`wait_until`], but computes the description of what it waits for, which may show how far it got.
+/// Works like [`wait_until`], but computes the description of what it waits for, which may show how far it got.
 pub(crate) fn wait_until_or(what: impl Fn() -> String, happened: impl Fn() -> bool) {
     let started = Instant::now();
     let mut pause = Duration::from_micros(200);

@@ -45,7 +45,7 @@ impl<'a> Laws<'a> {
         self.broken.push(law.into());
     }
 
-    /// Every run ends, nothing hangs that was not made to, no lane spins, and nothing deadlocks.
+    /// Checks that every run ends, nothing hangs that was not made to, no lane spins, and nothing deadlocks.
     pub(crate) fn ends(&mut self) {
         let run = &self.ran.run;
         if !run.ended {
@@ -96,7 +96,7 @@ impl<'a> Laws<'a> {
         self.broken.extend(imbalances);
     }
 
-    /// Observers are told the same of each packet as the books record.
+    /// Checks that observers are told the same of each packet as the books record.
     pub(crate) fn observed(&mut self) {
         let run = &self.ran.run;
         if !run.ended || !run.report.hung.is_empty() {
@@ -126,7 +126,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// A blocking queue holds at most its capacity and what its producer had in hand when it was full.
+    /// Checks that a blocking queue holds at most its capacity and what its producer had in hand when it was full.
     pub(crate) fn bounds(&mut self) {
         for edge in &self.report().edges {
             let (from, to) = (Model::place_of(&edge.from), Model::place_of(&edge.to));
@@ -156,7 +156,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// Each sink gets each stream's packets in order and none twice.
+    /// Checks that each sink gets each stream's packets in order and none twice.
     pub(crate) fn order(&mut self) {
         let mut last: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for delivery in &self.ran.run.deliveries {
@@ -179,7 +179,7 @@ impl<'a> Laws<'a> {
             && !given_up
     }
 
-    /// Each sink got as many packets as it should.
+    /// Checks that each sink got as many packets as it should.
     pub(crate) fn amounts(&mut self) {
         let exact = self.is_exact();
         for (stream, report) in &self.report().streams {
@@ -196,7 +196,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// Each sink gets what it should: at most that, and all of it where nothing may lose packets.
+    /// Checks that each sink gets at most what it should, and all of it where nothing may lose packets.
     pub(crate) fn exactness(&mut self) {
         let exact = self.is_exact();
         let mut got: BTreeMap<(&str, &str), BTreeSet<u64>> = BTreeMap::new();
@@ -226,8 +226,8 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// A source that was not ended early has emitted all it has: a restart, its own or elsewhere, is never taken for
-    /// its end.
+    /// Checks that a source that was not ended early has emitted all it has: a restart, its own or elsewhere, is never
+    /// taken for its end.
     pub(crate) fn captures(&mut self) {
         let disturbed = !self.case.commands.is_empty()
             || self.case.stalls()
@@ -246,7 +246,8 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// Only what was made to break has broken, been rebuilt or been given up: actors that see a breach panic.
+    /// Checks that only what was made to break has broken, been rebuilt or been given up: actors that see a breach
+    /// panic.
     pub(crate) fn innocence(&mut self) {
         let first = self.case.first_node();
         let drops = self.case.troubles(Trouble::Drop);
@@ -297,7 +298,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// A stream that was added is part of the run and ends with it.
+    /// Checks that a stream that was added is part of the run and ends with it.
     pub(crate) fn additions(&mut self) {
         let run = &self.ran.run;
         for name in run.added.iter().flatten() {
@@ -319,7 +320,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// The laws on what actors are told of their streams and their end.
+    /// Checks what actors are told of their streams and their end.
     pub(crate) fn lives(&mut self) {
         let run = &self.ran.run;
         let first = self.case.first_node();
@@ -351,8 +352,8 @@ impl<'a> Laws<'a> {
         self.broken.extend(broken);
     }
 
-    /// What a sink is told of the end of a stream agrees with the books: whether the source came to its own end, and
-    /// whether something was lost on the way.
+    /// Checks that what a sink is told of the end of a stream agrees with the books: whether the source came to its own
+    /// end, and whether something was lost on the way.
     pub(crate) fn told_ends(&mut self) {
         let run = &self.ran.run;
         // An actor that ends a stream early has all that it wanted; the others are told that it was drained.

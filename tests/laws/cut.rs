@@ -374,7 +374,7 @@ impl Cut {
     }
 }
 
-/// For edges that lose nothing: the sinks get what those of the whole get.
+/// Checks, for edges that lose nothing, that the sinks get what those of the whole get.
 fn not_as_the_whole(cut: &Cut, both: &Both) -> Vec<String> {
     let mut broken = Vec::new();
     for (sink, came, whole) in both.sinks() {
@@ -407,7 +407,7 @@ fn not_as_the_whole(cut: &Cut, both: &Both) -> Vec<String> {
     broken
 }
 
-/// For edges that drop: the packets that arrive keep the order of the whole.
+/// Checks, for edges that drop, that the packets that arrive keep the order of the whole.
 fn out_of_order(_: &Cut, both: &Both) -> Vec<String> {
     let mut broken = Vec::new();
     for (sink, came, whole) in both.sinks() {

@@ -248,7 +248,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    /// Where calls are finished later, makes the last source, which answers them, one that is never blocked.
+    /// Makes the last source, which answers calls that are finished later, one that is never blocked.
     fn answered(mut self) -> Self {
         let asks = self.asks();
         if let Some(last) = self.sources.last_mut()
