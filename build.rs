@@ -1,5 +1,5 @@
-//! Lets `fermata-learn` and the tests find libtorch where it was at build time, which `fermata` does not need; and
-//! notes the commit, by which the machines of a site tell whether they run the same program.
+//! Lets `fermata-learn` and the tests find libtorch at its build-time location (`fermata` does not need it), and
+//! records the commit, which the machines of a site compare to check that they run the same program.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! What a packet costs from node to node, beside a raw flume channel with the same capacity and a plain function call:
-//! `cargo bench --bench hops`.
+//! Measures what a packet costs from node to node, compared with a raw flume channel of the same capacity and a plain
+//! function call: `cargo bench --bench hops`.
 //!
-//! Criterion reports the time for one packet, from the first capture to the last delivery: starting a graph is not in
-//! it. `benches/peers/hops.py` runs the same graphs beside GStreamer.
+//! Criterion reports the time for one packet, from the first capture to the last delivery, without starting the graph.
+//! `benches/peers/hops.py` runs the same graphs beside GStreamer.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -16,14 +16,14 @@ use fermata_engine::{
     RunningGraph, Stream,
 };
 
-/// As in `graphs/bench/`.
+/// The queue capacity, as in `graphs/bench/`.
 const CAPACITY: usize = 10;
 
 struct Pixels(#[expect(dead_code, reason = "carried, never looked at")] Vec<u8>);
 
 impl Payload for Pixels {}
 
-/// Makes the packets of a source whose payload is shared, as `test_source` does.
+/// Makes packets that share one payload, as `test_source` does.
 fn packets(count: u64) -> impl Iterator<Item = Packet> {
     let stream = Arc::new(Stream {
         id: 0,
@@ -43,7 +43,7 @@ fn packets(count: u64) -> impl Iterator<Item = Packet> {
     })
 }
 
-/// Time of `count` packets through a graph of `graphs/bench/`.
+/// Times `count` packets through a graph of `graphs/bench/`.
 fn run_graph(graph: &str, count: u64) -> Duration {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("graphs/bench/{graph}.yaml"));
     let registry = Arc::new(Registry::builtin());
@@ -58,7 +58,7 @@ fn run_graph(graph: &str, count: u64) -> Duration {
     Duration::from_secs_f64(report.wall_s)
 }
 
-/// Time of `count` packets through `hops` threads that are chained by blocking flume channels.
+/// Times `count` packets through `hops` threads chained by blocking flume channels.
 fn run_flume(hops: usize, count: u64) -> Duration {
     let start = Instant::now();
     let (first, mut upstream) = flume::bounded::<Packet>(CAPACITY);
@@ -83,7 +83,7 @@ fn run_flume(hops: usize, count: u64) -> Duration {
     start.elapsed()
 }
 
-/// Time of `count` packets through five function calls that the compiler cannot see through.
+/// Times `count` packets through five function calls that the compiler cannot see through.
 fn run_calls(count: u64) -> Duration {
     let steps: [fn(Packet) -> Packet; 5] = [black_box(|packet| packet); 5];
     let start = Instant::now();

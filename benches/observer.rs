@@ -1,8 +1,8 @@
-//! What an observer that counts costs a run: `FERMATA_DATA=../shared/data cargo bench --bench observer`.
+//! Measures what a counting observer costs a run: `FERMATA_DATA=../shared/data cargo bench --bench observer`.
 //!
-//! Graphs run as fast as they can, alone and observed by one that counts each kind of event. Each round runs both, in
-//! turns, and compares them. The time is that of the processor: threads that wait for each other on a machine with few
-//! cores make wall time no measure of a few percent.
+//! Graphs run as fast as they can, both unobserved and with an observer that counts each kind of event. Each round runs
+//! both in alternating order and compares them. Processor time is measured: on a machine with few cores, threads that
+//! wait for each other make wall time useless for differences of a few percent.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use fermata::program::live_registry;
 use fermata_engine::observer::{Event, Observer, Recorder, Seen};
 use fermata_engine::{Graph, LoadOptions, RunOptions, RunningGraph};
 
-/// Rounds of each graph.
+/// Rounds per graph.
 const ROUNDS: usize = 15;
 
-/// How often each of six kinds of events was told.
+/// The number of events of each of six kinds.
 #[derive(Default)]
 struct Counts([AtomicU64; 6]);
 
-/// Counts for one lane; adds to the sum when the lane ends.
+/// Counts for one lane and adds to the sum when the lane ends.
 struct Counting {
     own: [u64; 6],
     sum: Arc<Counts>,
 }
 
-/// Gives each lane something that counts.
+/// Gives each lane a counting recorder.
 struct Counter(Arc<Counts>);
 
 impl Observer for Counter {
@@ -59,20 +59,20 @@ impl Drop for Counting {
     }
 }
 
-/// A graph of `graphs/bench/`, with what makes it long enough.
+/// A graph of `graphs/bench/` and the parameters that make it long enough.
 struct Case {
     graph: &'static str,
     params: Vec<String>,
     streams: Vec<String>,
 }
 
-/// Processor time of this process so far, seconds.
+/// Returns the processor time of this process so far, in seconds.
 fn processor_s() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Processor seconds of a run, and the events that were counted.
+/// Runs a case; returns its processor seconds and the number of events counted.
 fn run(case: &Case, is_observed: bool, folder: &Path) -> (f64, u64) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let registry = Arc::new(live_registry());
@@ -96,7 +96,7 @@ fn run(case: &Case, is_observed: bool, folder: &Path) -> (f64, u64) {
     (taken_s, counted.sum())
 }
 
-/// The value below which this share of them is.
+/// Returns the value below which this share of the values lies.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }

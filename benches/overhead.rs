@@ -1,12 +1,12 @@
-//! What the engine adds to the latency of a packet: `cargo bench --bench overhead`.
+//! Measures what the engine adds to the latency of a packet: `cargo bench --bench overhead`.
 //!
-//! Overhead is the time from capture to the sink less the time that the packet spent in the actors' calls, both
+//! Overhead is the time from capture to the sink minus the time that the packet spent in the actors' calls, both
 //! measured for each packet. Three steps that each keep a core busy run on threads of their own; the load is a share of
-//! all cores. Beside the engine: three threads chained by blocking flume channels, paced by sleeping until each packet
-//! is due.
+//! all cores. For comparison, three threads chained by blocking flume channels do the same, paced by sleeping until
+//! each packet is due.
 //!
 //! On both sides a packet counts as captured when it was due, however late the sleeping thread woke up, and all streams
-//! begin at once, when everything is there: packets of streams that begin one after the other would hardly meet.
+//! begin together once everything has started: packets of streams that begin one after another would hardly ever meet.
 
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -21,14 +21,14 @@ use serde::Deserialize;
 
 /// Steps between the source and the sink.
 const STEPS: u32 = 3;
-/// Share of all cores that the steps keep busy.
+/// The share of all cores that the steps keep busy.
 const LOAD: f64 = 0.7;
 /// Paired runs of each case.
 const RUNS: usize = 5;
-/// Length of a run.
+/// The length of a run.
 const RUN: Duration = Duration::from_secs(4);
 
-/// Time that a packet has spent in calls so far.
+/// The time that a packet has spent in calls so far.
 struct Worked(u64);
 
 impl Payload for Worked {}
@@ -39,7 +39,7 @@ struct StepSettings {
     work_ns: u64,
 }
 
-/// Keeps a core busy and adds the time that it really took to the payload.
+/// Keeps a core busy and adds the time really taken to the payload.
 struct Step {
     work_ns: u64,
     clock: Clock,
@@ -77,10 +77,10 @@ impl Actor for Step {
 #[serde(deny_unknown_fields)]
 struct GaugeSettings {}
 
-/// Overheads of the run that is under way.
+/// Overheads of the current run.
 static OVERHEADS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
-/// Notes the overhead of each packet.
+/// Records the overhead of each packet.
 struct Gauge(Clock);
 
 impl Actor for Gauge {
@@ -119,7 +119,7 @@ struct Case {
 }
 
 impl Case {
-    /// The rate at which the steps take [`LOAD`] of all cores.
+    /// Chooses the rate at which the steps use [`LOAD`] of all cores.
     fn loaded(name: &'static str, streams: u32, work: Duration) -> Self {
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
         let seconds_per_packet = work.as_secs_f64() * f64::from(STEPS);
@@ -131,7 +131,7 @@ impl Case {
         }
     }
 
-    /// Packets of one stream in a run.
+    /// Returns the number of packets of one stream in a run.
     fn count(&self) -> u64 {
         (self.rate * RUN.as_secs_f64()) as u64
     }
@@ -175,7 +175,7 @@ fn run_engine(case: &Case) {
     assert_eq!((lost, missed), (0, 0), "a lost packet has no overhead");
 }
 
-/// The same work on three threads that are chained by blocking channels.
+/// Does the same work on three threads chained by blocking channels.
 fn run_threads(case: &Case) {
     struct Packet {
         captured_ns: u64,
@@ -225,7 +225,7 @@ fn run_threads(case: &Case) {
     }
 }
 
-/// Median, 99th percentile and maximum of the overheads of one run, in milliseconds.
+/// Returns the median, 99th percentile and maximum of the overheads of one run, in milliseconds.
 fn measure(run: impl Fn(&Case), case: &Case) -> [f64; 3] {
     run(case);
     let mut overheads = std::mem::take(&mut *OVERHEADS.lock().expect("no holder panics"));

@@ -1,8 +1,8 @@
-//! What watching costs a run: `cargo bench --bench watching`.
+//! Measures what watching costs a run: `cargo bench --bench watching`.
 //!
-//! The program runs a graph as fast as it can: alone, served with its metrics scraped each second, and traced. Each
-//! round runs all of them, in turns that move on, and each is compared with the run alone of the same round: what else
-//! the machine does changes slowly.
+//! The program runs a graph as fast as it can: alone, served with its metrics scraped every second, and traced. Each
+//! round runs all three, rotating the order, and each is compared with the run alone of the same round, because other
+//! load on the machine changes slowly.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Rounds of each graph.
+/// Rounds per graph.
 const ROUNDS: usize = 9;
 
-/// A graph, and what makes it as long as is wanted.
+/// A graph and the parameters that set its length.
 struct Case {
     name: &'static str,
     graph: &'static str,
@@ -40,7 +40,7 @@ const CASES: [Case; 2] = [
     },
 ];
 
-/// How a run is watched.
+/// The way a run is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Alone,
@@ -50,7 +50,7 @@ enum Way {
 
 const WAYS: [Way; 3] = [Way::Alone, Way::Scraped, Way::Traced];
 
-/// Asks for the metrics each second until the run is over; counts the answers.
+/// Scrapes the metrics every second until the run is over and counts the answers.
 fn scrape(address: &str, over: &AtomicBool, answers: &AtomicU64) {
     while !over.load(Ordering::Relaxed) {
         if let Ok(mut connection) = TcpStream::connect(address) {
@@ -68,7 +68,7 @@ fn scrape(address: &str, over: &AtomicBool, answers: &AtomicU64) {
     }
 }
 
-/// Runs a graph once; frames a second, and how often its metrics were asked for.
+/// Runs a graph once; returns its frames per second and how often its metrics were scraped.
 fn run(case: &Case, way: Way, folder: &Path) -> (f64, u64) {
     let out = folder.join("out");
     let mut command = Command::new(env!("CARGO_BIN_EXE_fermata"));
@@ -114,7 +114,7 @@ fn run(case: &Case, way: Way, folder: &Path) -> (f64, u64) {
     (captured as f64 / wall_s, answers.load(Ordering::Relaxed))
 }
 
-/// The value below which this share of them is.
+/// Returns the value below which this share of the values lies.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }

@@ -1,4 +1,4 @@
-//! An actor of one's own, in a program of one's own: one trait, one registration, one graph.
+//! An actor of your own in a program of your own: one trait, one registration, one graph.
 //!
 //! `cargo run --example custom_actor`
 
@@ -12,7 +12,7 @@ use fermata_engine::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Lets only frames pass that are bright enough to see something.
+/// Passes on only frames that are bright enough to show anything.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SkipDarkSettings {
@@ -35,7 +35,7 @@ impl Actor for SkipDark {
     type Settings = SkipDarkSettings;
 
     fn ports(_: &SkipDarkSettings) -> Ports {
-        // It keeps nothing between packets, so a graph may give it replicas.
+        // The actor keeps no state between packets, so a graph may give it replicas.
         Ports::new()
             .input::<VideoFrame>("in")
             .output::<VideoFrame>("out")
@@ -52,7 +52,7 @@ impl Actor for SkipDark {
         let video = input.take::<VideoFrame>();
         let pixels = video.frame.bgr();
         let sum: u64 = pixels.iter().map(|&value| u64::from(value)).sum();
-        // Emitting nothing ends the packet here; the engine tells everybody downstream.
+        // Emitting nothing ends the packet here; the engine informs all downstream nodes.
         if sum as f64 >= self.least * pixels.len() as f64 {
             out.emit::<VideoFrame>(input.envelope, video);
         }
@@ -70,7 +70,7 @@ nodes:
 run: {clock: asap}
 ";
 
-/// Runs the graph and says how many frames passed.
+/// Runs the graph and prints how many frames passed.
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut registry = Registry::builtin();
     fermata_actors::register(&mut registry);

@@ -1,4 +1,4 @@
-//! A sink of one's own that finishes its calls later: it posts packets to a server, several at a time.
+//! A sink of your own that finishes its calls later: it posts packets to a server, several at a time.
 //!
 //! `cargo run --example http_sink`
 
@@ -16,12 +16,12 @@ use fermata_engine::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What is posted.
+/// The payload that is posted.
 struct Number(u64);
 
 impl Payload for Number {}
 
-/// The program's connections: a service, so that a graph with ten sinks has one pool of them.
+/// The program's connections: a service, so that a graph with ten sinks shares one pool.
 struct Http {
     client: reqwest::Client,
     runtime: tokio::runtime::Handle,
@@ -31,9 +31,9 @@ struct Http {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PostSettings {
-    /// Where to.
+    /// The address to post to.
     url: String,
-    /// Requests that may be under way at once. Default: 8.
+    /// The maximum number of concurrent requests. Default: 8.
     #[serde(default = "default_at_once")]
     at_once: usize,
 }
@@ -68,14 +68,15 @@ impl Actor for Post {
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let number = input.take::<Number>().0;
-        // While `at_once` tickets are out nothing more comes: the queue fills, and in the end the source waits.
+        // While `at_once` tickets are outstanding no more packets arrive: the queue fills, and eventually the source
+        // waits.
         let ticket = out.finish_later()?;
         let request = self.http.client.post(&self.url).body(number.to_string());
         self.http.runtime.spawn(async move {
             let answer = request.send().await;
             match answer.and_then(reqwest::Response::error_for_status) {
                 Ok(_) => ticket.done(),
-                // The packet has failed and is counted; the next one goes on.
+                // The packet has failed and is counted; the next one continues.
                 Err(error) => ticket.fail(error),
             }
         });
@@ -83,7 +84,7 @@ impl Actor for Post {
     }
 }
 
-/// What the server has seen.
+/// What the server has received.
 #[derive(Default)]
 struct Seen {
     under_way: AtomicUsize,
@@ -91,7 +92,7 @@ struct Seen {
     accepted: Mutex<BTreeSet<u64>>,
 }
 
-/// A server that takes a while for each number and refuses every tenth.
+/// Serves slowly and refuses every tenth number.
 async fn accept(seen: Arc<Seen>, body: String) -> StatusCode {
     let under_way = 1 + seen.under_way.fetch_add(1, Ordering::SeqCst);
     seen.most_under_way.fetch_max(under_way, Ordering::SeqCst);
@@ -110,7 +111,7 @@ async fn accept(seen: Arc<Seen>, body: String) -> StatusCode {
 
 const NUMBERS: u64 = 100;
 
-/// Runs server and graph, and says what became of the numbers.
+/// Runs the server and the graph, and prints what became of the numbers.
 pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seen = Arc::new(Seen::default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -140,7 +141,7 @@ run: {{clock: asap}}
     );
     let options = LoadOptions::new(std::env::temp_dir());
     let graph = Graph::parse("http_sink", &text, &registry, &options)?;
-    // The client is built without a processor of certificates: one is named for the whole program, once.
+    // The client is built without a crypto provider, so the program installs one once.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = Http {
         client: reqwest::Client::new(),

@@ -1,5 +1,5 @@
-//! A job over units of work that may be killed at any moment: it is resumed with what is not in its ledger, and nothing
-//! is lost or done twice.
+//! A job over units of work that may be killed at any moment: it resumes with the units that are not in its ledger, and
+//! nothing is lost or done twice.
 //!
 //! `cargo run --example unit_job` starts the job as a process, kills it, and resumes it.
 
@@ -20,18 +20,18 @@ use fermata_engine::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Units of the job, and numbers of each.
+/// Units of the job, and numbers in each.
 const UNITS: u64 = 40;
 const ROWS: u64 = 50;
 
-/// The sums of the units that are done: a file with a line for each, which is on the disk before the next one is begun.
+/// The sums of the completed units: a file with one line per unit, synced to disk before the next unit begins.
 struct Ledger {
     file: Mutex<File>,
     done: BTreeMap<u64, u64>,
 }
 
 impl Ledger {
-    /// Reads what is done. A line that a kill cut short is cut off: its unit is done again.
+    /// Reads the completed units. A line truncated by a kill is cut off, so its unit is done again.
     fn open(path: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
@@ -61,11 +61,11 @@ impl Ledger {
     }
 }
 
-/// Gives the units that are not done.
+/// Provides the units that are not done.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UnitsSettings {
-    /// The file with what is done.
+    /// The file that lists the completed units.
     ledger: String,
 }
 
@@ -93,7 +93,7 @@ impl StreamProvider for Units {
         if end.is_complete() {
             Ok(())
         } else {
-            // It is not in the ledger, so the next run will do it.
+            // The unit is not in the ledger, so the next run will do it.
             Err(format!("{unit} is not complete").into())
         }
     }
@@ -103,11 +103,11 @@ struct Number(u64);
 
 impl Payload for Number {}
 
-/// The numbers of a unit.
+/// Produces the numbers of a unit.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NumbersSettings {
-    /// The unit. A text: it is `${stream.uri}`, which is not known when the graph is checked.
+    /// The unit. A text, because it is `${stream.uri}`, which is not known when the graph is checked.
     unit: String,
 }
 
@@ -138,7 +138,7 @@ impl Source for Numbers {
 #[serde(deny_unknown_fields)]
 struct CommitSettings {}
 
-/// Writes the sum of each unit into the ledger, once all of it has come.
+/// Writes the sum of each unit into the ledger once the whole unit has arrived.
 struct Commit {
     ledger: Arc<Ledger>,
     sums: BTreeMap<u32, u64>,
@@ -209,10 +209,10 @@ run: {{clock: asap}}
     }
 }
 
-/// Set for the process that is to be killed: its ledger.
+/// The environment variable that holds the ledger of the process to be killed.
 const LEDGER: &str = "UNIT_JOB_LEDGER";
 
-/// Lets `program`, which calls this again, do the job; kills it halfway, and resumes.
+/// Has `program`, which calls this function again, do the job; kills it halfway and resumes it.
 pub(crate) fn run(mut program: Command) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if let Some(ledger) = std::env::var_os(LEDGER) {
         return job(ledger.as_ref());
@@ -247,7 +247,7 @@ pub(crate) fn run(mut program: Command) -> Result<(), Box<dyn std::error::Error 
     Ok(())
 }
 
-// The test suite runs this example as a module, and gives `run` another program.
+// The test suite runs this example as a module and gives `run` another program.
 #[allow(dead_code)]
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     run(Command::new(std::env::current_exe()?))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing of the Debian packages that a list names: scripts/apt.sh LIST.txt...
-# Owns the decision how to get root. Does nothing, and asks for no rights, when nothing is missing.
+# Installs the missing Debian packages of a list: scripts/apt.sh LIST.txt...
+# Decides how to get root. Does nothing, and asks for no privileges, if nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ fi
 
 missing=()
 for name in "${wanted[@]}"; do
-    # The architecture's own copy counts, not a foreign one (libc6:i386).
+    # Only the native architecture's package counts, not a foreign one (libc6:i386).
     state="$(dpkg-query --show --showformat='${db:Status-Status}\n' "$name" 2>/dev/null | head -n 1 || true)"
     [ "$state" = installed ] || missing+=("$name")
 done
@@ -44,7 +44,7 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
 apt_get() {
-    # `env` because sudo does not pass variables on. A changed configuration file stays as its owner left it.
+    # `env`, because sudo does not pass variables on. Locally changed configuration files are kept.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
         -o Dpkg::Options::=--force-confold "$@" </dev/null >>"$log" 2>&1
 }
@@ -53,7 +53,7 @@ log=.native/apt.log
 mkdir -p .native
 : >"$log"
 echo "apt: installing ${missing[*]} (log: $log)"
-# One unreachable third-party source must not stop the set-up: the install below fails if it mattered.
+# One unreachable third-party source must not stop the set-up: the installation below fails if it matters.
 apt_get update || echo "apt: 'apt-get update' reported errors; going on" >&2
 if ! apt_get install --yes --no-install-recommends "${missing[@]}"; then
     tail -n 20 "$log" >&2

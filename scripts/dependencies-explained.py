@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails when a crate that the workspace depends on has no line in ARCHITECTURE.md ("Dependencies, and why these")."""
+"""Fails if a dependency of the workspace has no line in ARCHITECTURE.md ("Dependencies, and why these")."""
 
 import re
 import sys

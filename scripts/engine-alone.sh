@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails when the engine comes to depend on vision, inference or another crate of this workspace: it must stay usable for
-# any streaming work. A package may be named to see the check fail: scripts/engine-alone.sh fermata-actors.
+# Fails if the engine depends on vision, inference or another crate of this workspace: it must stay usable for any
+# streaming work. Another package may be named to see the check fail: scripts/engine-alone.sh fermata-actors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

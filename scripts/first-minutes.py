@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes docs/results/first-minutes.md: what a new user types, and every line that comes back.
+"""Writes docs/results/first-minutes.md: what a new user types, and every line of output.
 
     FERMATA_DATA=… scripts/first-minutes.py [--without-cameras]
 
 Needs the program (target/release/fermata, or what FERMATA names), ffmpeg, and for the RTSP camera the packages of actors/tests/video/rtsp_server.py.
-Nothing is asked outside of this machine. Times and rates differ from run to run; read the difference before it is kept.
+Nothing outside this machine is contacted. Times and rates differ from run to run; review the difference before committing it.
 """
 
 import os
@@ -30,7 +30,7 @@ PATIENCE_S = 120
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z\s+")
 HTTP_PORT = 18085
 
-# The commands in fences of `play` are run; `&N` behind one is Ctrl-C after N seconds.
+# The commands in `play` fences are run; `&N` after one means Ctrl-C after N seconds.
 TEXT = """\
 # The first minutes
 
@@ -148,7 +148,7 @@ def still(clip, path, *filters):
 
 
 def upright(path):
-    """Says in a JPEG's EXIF that it is to be turned right by 90 degrees."""
+    """Sets a JPEG's EXIF orientation to a rotation of 90 degrees to the right."""
     tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     body = b"Exif\0\0" + tiff
     jpeg = path.read_bytes()
@@ -213,12 +213,12 @@ def pictures_of(clip, folder):
     folder.mkdir()
     ffmpeg("-i", clip, "-vf", "fps=10", "-q:v", 4, folder / "%03d.jpg")
     pictures = [path.read_bytes() for path in sorted(folder.iterdir())]
-    # To and fro, so that no scene is cut.
+    # Forwards and backwards, so that there is no cut between scenes.
     return pictures + pictures[::-1]
 
 
 def said(command, seconds, at):
-    """What a command says, Ctrl-C after so many seconds, and how it ends."""
+    """Runs a command, with Ctrl-C after `seconds` if given; returns its output and how it ended."""
     process = subprocess.Popen(shlex.split(command), executable=PROGRAM, cwd=at, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     reading = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)

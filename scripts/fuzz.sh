@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes what reads text from outside: scripts/fuzz.sh [SECONDS_PER_TARGET] [TARGET...] (60; all of them). Owns how a stable
-# compiler is made to count coverage for libFuzzer, and where inputs come from and go to. Fails when an input breaks a law.
+# Fuzzes the parsers of external text: scripts/fuzz.sh [SECONDS_PER_TARGET] [TARGET...] (60; all of them). Makes a stable
+# compiler count coverage for libFuzzer, and decides where inputs come from and go to. Fails if an input breaks a law.
 #
-#   tests/fuzz/corpus/TARGET        what it starts from, beside the graphs and cards of the repository and its documents
-#   tests/fuzz/found/TARGET         inputs that reached something new, kept for the next time
+#   tests/fuzz/corpus/TARGET        initial inputs, in addition to the graphs and cards of the repository and its documents
+#   tests/fuzz/found/TARGET         inputs that reached new code, kept for the next run
 #   tests/fuzz/artifacts/TARGET     inputs that broke something
-#   tests/fuzz/regressions/TARGET   inputs that once did; `make test` tries them
+#   tests/fuzz/regressions/TARGET   inputs that once did; `make test` replays them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ flags=(
 RUSTFLAGS="${flags[*]}" CARGO_TARGET_DIR=tests/fuzz/target \
     cargo build --manifest-path tests/fuzz/Cargo.toml --release --target "$host" --bins
 
-# Writes every block of YAML in a document to a file of its own: yaml_blocks DOCUMENT FOLDER.
+# Writes every YAML block of a document to a file of its own: yaml_blocks DOCUMENT FOLDER.
 yaml_blocks() {
     awk -v to="$2/$(basename "$1" .md)" '/^```/ { inside = $0 == "```yaml"; if (inside) file = to "-" ++blocks ".yaml"; next }
         inside { print > file }' "$1"
@@ -42,7 +42,7 @@ for document in README.md docs/*.md; do
 done
 yaml_blocks docs/models.md "$gathered/card"
 
-# A small stack shows recursion that a larger one would hide.
+# A small stack reveals recursion that a larger one would hide.
 ulimit -s 2048
 for target in "${targets[@]}"; do
     program="tests/fuzz/target/$host/release/$target"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures how an export of softlabels scales from 1 to 4 workers over a NATS server, beside as many local processes on shares of the
-# manifest: scripts/measure-work.sh MANIFEST.csv NAME=MODEL [ROWS]. Needs as many idle cores as workers, and a release build with the feature
-# `remote` (or FERMATA=PROGRAM). Prints rows a second by wall time of the whole (start, computing, assembling), and their ratio; results are compared too.
+# Measures how an export of softlabels scales from 1 to 4 workers over a NATS server, compared with as many local processes on
+# shares of the manifest: scripts/measure-work.sh MANIFEST.csv NAME=MODEL [ROWS]. Needs as many idle cores as workers, and a release build with the
+# feature `remote` (or FERMATA=PROGRAM). Prints rows per second by total wall time (start, computing, assembling), and their ratio; also compares the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ work="$(mktemp -d)"
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-# Shares lie beside the manifest's images, whose paths are relative to it.
+# Shares are placed next to the manifest's images, whose paths are relative to it.
 folder="$(cd "$(dirname "$manifest")" && pwd)"
 mkdir "$work/data"
 ln -s "$folder"/* "$work/data/"

@@ -1,4 +1,4 @@
-"""Machines that are network namespaces of this one: for trials of a site and of a job. Needs the rights of root, iproute2 and nftables."""
+"""Network namespaces of this machine that act as machines, for trials of a site and of a job. Needs root, iproute2 and nftables."""
 
 import ctypes
 import os
@@ -7,12 +7,12 @@ import subprocess
 
 # From <linux/sched.h>.
 CLONE_NEWNET = 0x40000000
-# How a trial ends that could not be made.
+# Exit code of a trial that could not be run.
 SKIPPED = 77
 
 
 class Unavailable(Exception):
-    """There may be no namespaces here."""
+    """Network namespaces are not available here."""
 
 
 def ip(*arguments, check=True):
@@ -20,8 +20,8 @@ def ip(*arguments, check=True):
 
 
 class Namespaces:
-    """Hosts with addresses and links of their own, on a bridge that is in a namespace too. The server is on the last one; one may
-    have been started at another time than the rest."""
+    """Hosts with addresses and links of their own, on a bridge in another namespace. The server is on the last one. The clocks since
+    boot of the host `elsewhen` differ from the others', as if it had been started at another time."""
 
     def __init__(self, hosts, elsewhen=None):
         missing = [tool for tool in ["ip", "tc", "nft"] if shutil.which(tool) is None]
@@ -57,7 +57,7 @@ class Namespaces:
         return ["ip", "netns", "exec", f"{self.prefix}-{host}", *(clock if host == self.elsewhen else []), *command]
 
     def entering(self, host):
-        """What moves the thread that calls it to the network of a host."""
+        """Returns a function that moves the calling thread to the network of a host."""
         libc = ctypes.CDLL(None, use_errno=True)
 
         def enter():
@@ -95,7 +95,7 @@ class Namespaces:
             subprocess.run(command, check=True, capture_output=True)
 
     def lose(self, host, percent):
-        """Both directions lose packets at random."""
+        """Makes both directions lose packets at random."""
         rule = f"numgen random mod 100 < {percent} drop"
         chains = [f"chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}\n" for hook in ["input", "output"]]
         self.nft(host, "add table inet loss\ndelete table inet loss\ntable inet loss { %s }" % " ".join(chains))

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Puts native libraries and programs into .native/, out of wheels that pip downloads and checks by sha256 (scripts/pins/):
-#   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (kept as it is where another build of it is in place)
-#   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, in the place of the CPU one
-#   scripts/native.sh onnxruntime-openvino   ONNX Runtime with OpenVINO (x86-64), in the place of the CPU one
+# Installs native libraries and programs into .native/, from wheels that pip downloads and verifies by sha256 (scripts/pins/):
+#   scripts/native.sh onnxruntime        ONNX Runtime for the CPU (another build that is already installed is kept)
+#   scripts/native.sh onnxruntime-cuda   ONNX Runtime for CUDA 13, replacing the CPU one
+#   scripts/native.sh onnxruntime-openvino   ONNX Runtime with OpenVINO (x86-64), replacing the CPU one
 #   scripts/native.sh libtorch           libtorch for the CPU, laid out as the crate torch-sys expects it
 #   scripts/native.sh cargo-deny         the program cargo-deny, which `make deny` runs
-#   scripts/native.sh nats-server        the server of NATS, a program, for tests and trials over several machines
-#   scripts/native.sh perfetto           Perfetto's message classes for Python, with which a test reads traces
-# A folder that is there is whole: it is filled beside and renamed. It holds a copy of its pins, which is how a second
-# run knows, at once and without network, that nothing has to be done. Python is only the downloader.
+#   scripts/native.sh nats-server        the NATS server, for tests and trials over several machines
+#   scripts/native.sh perfetto           Perfetto's message classes for Python, for a test that reads traces
+# An existing folder is always complete: it is filled under another name and renamed. It holds a copy of its pins, by which
+# a second run knows, at once and without network, that there is nothing to do. Python is only the downloader.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ fail() {
     exit 1
 }
 
-# up_to_date FOLDER PINS...: is FOLDER what one of PINS describes?
+# up_to_date FOLDER PINS...: succeeds if FOLDER was installed from one of PINS.
 up_to_date() {
     local folder="$1" pins
     shift
@@ -27,7 +27,7 @@ up_to_date() {
     return 1
 }
 
-# The first Python that has pip: the one in front on the PATH may be a virtual environment without it.
+# Prints the first Python that has pip: the first one on the PATH may be a virtual environment without it.
 python_with_pip() {
     local python
     for python in python3 /usr/bin/python3; do
@@ -39,7 +39,7 @@ python_with_pip() {
     fail "no python3 with pip: install python3-pip, then run make again"
 }
 
-# download PINS FOLDER: every wheel that PINS names, for this machine's processor, checked by pip.
+# download PINS FOLDER: downloads every wheel in PINS for this machine's processor, verified by pip.
 download() {
     local pins="$1" folder="$2" machine python tag options=()
     machine="$(uname -m)"
@@ -47,16 +47,16 @@ download() {
     x86_64 | aarch64) ;;
     *) fail "no prebuilt $pins for the processor $machine: only x86_64 and aarch64 have wheels" ;;
     esac
-    # pip takes these tags literally, so each one that a pinned wheel carries must be named. All fit Debian 12's libc.
+    # pip takes these tags literally, so each tag of a pinned wheel must be listed. All of them suit Debian 12's libc.
     for tag in 2_34 2_28 2_27 2_25 2_17; do
         options+=(--platform "manylinux_${tag}_$machine")
     done
-    # Pure Python comes for every machine; where there is a choice, a processor's own goes first, and the hash decides.
+    # Pure Python wheels suit every machine; given a choice, pip prefers a processor's own, and the hash decides.
     options+=(--platform any)
     [ -t 1 ] || options+=(--quiet)
     python="$(python_with_pip)"
-    # The libraries do not depend on Python, but their wheels do: always cp311's, whatever version runs pip. TMPDIR,
-    # because pip unpacks half a gigabyte there and /tmp may be small.
+    # The libraries do not depend on Python, but their wheels do: cp311 is always used, whatever version runs pip. TMPDIR
+    # is set because pip unpacks half a gigabyte there and /tmp may be small.
     TMPDIR="$PWD/$folder" "$python" -m pip download --disable-pip-version-check --no-cache-dir --no-deps \
         --only-binary=:all: --implementation cp --python-version 311 --abi cp311 --abi none "${options[@]}" \
         --require-hashes --requirement "scripts/pins/$pins.txt" --dest "$folder" ||
@@ -68,7 +68,7 @@ unpack_onnxruntime() {
     mv "$1"/lib/libonnxruntime.so.* "$1/lib/libonnxruntime.so"
 }
 
-# OpenVINO's processor device with what it loads; not those of GPUs and NPUs, nor the copies that only Python's loader asks for.
+# Unpacks OpenVINO's CPU device with the libraries it loads, but not the GPU and NPU devices, nor the copies that only Python's loader needs.
 unpack_onnxruntime_openvino() {
     unpack_onnxruntime "$1"
     unzip -q -j "$1"/wheels/onnxruntime_openvino*.whl 'onnxruntime/capi/libopenvino*.so*' 'onnxruntime/capi/libtbb*.so*' -d "$1/lib" \
@@ -105,7 +105,7 @@ unpack_perfetto() {
     for wheel in "$1"/wheels/*.whl; do unzip -q "$wheel" -d "$1/lib"; done
 }
 
-# place PINS NAME UNPACK: downloads, unpacks beside, and renames to .native/NAME.
+# place PINS NAME UNPACK: downloads, unpacks into a .part folder, and renames that to .native/NAME.
 place() {
     local pins="$1" folder=".native/$2" unpack="$3"
     part=".native/$2.part"
@@ -123,7 +123,7 @@ place() {
 }
 
 mkdir -p .native
-# Two makes at once take turns; the second then finds the work done.
+# Concurrent makes take turns; the second then finds the work done.
 exec 9>.native/lock
 flock 9
 

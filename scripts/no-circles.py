@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Fails when files of a crate import each other in a circle, and names the circle.
+"""Fails if files of a crate import each other in a circle, and names the circle.
 
     scripts/no-circles.py CRATE...      folders of crates, such as `vision actors .`
-    scripts/no-circles.py --list        look at every crate of the workspace, say what is found, and succeed
-    scripts/no-circles.py --self-test   see that circles are found and that what is none passes
+    scripts/no-circles.py --list        check every crate of the workspace, print what is found, and succeed
+    scripts/no-circles.py --self-test   check that circles are found and that everything else passes
 
-A file imports another when it names something that is defined there: `use crate::a::X`, `super::X`, `child::f()`, also through
-names that a file in between re-exports. Passing through a module (`crate::a::b::X` through `a`) is no import of it, and neither
-is `mod child;`; but where a child names what its parent defines, its declaration closes a circle: the parent is not to be
-understood without the child then, nor the child without the parent. What is compiled for tests alone is left out. Methods are
-not followed.
+A file imports another if it names something defined there: `use crate::a::X`, `super::X`, `child::f()`, also through names
+re-exported by a file in between. Passing through a module (`crate::a::b::X` through `a`) does not import it, and neither does
+`mod child;`; but if a child names something its parent defines, its declaration closes a circle: neither can then be understood
+without the other. Code compiled only for tests is left out. Methods are not followed.
 """
 
 import os
@@ -45,7 +44,7 @@ class Token:
 
 
 def tokens(text):
-    """The words and signs of Rust source; comments and the insides of literals are gone."""
+    """Returns the words and signs of Rust source, without comments and the contents of literals."""
     found, at, line = [], 0, 1
     while at < len(text):
         match = TOKEN.match(text, at)
@@ -77,7 +76,7 @@ def tokens(text):
 
 @dataclass
 class Module:
-    """A module: its file, its children, what it defines, what it takes in from elsewhere, and the paths in it."""
+    """A module: its file, its children, its definitions, its imports, and the paths in it."""
 
     file: Path
     parent: "Module | None" = None
@@ -103,7 +102,7 @@ class Crate:
         self.items(module, tokens(module.file.read_text(encoding="utf-8")), folder)
 
     def items(self, module, found, folder):
-        """Takes in the tokens of a module's body. `folder` is where its children's files are."""
+        """Reads the tokens of a module's body. `folder` holds its children's files."""
         at, attributes = 0, []
         while at < len(found):
             token = found[at]
@@ -124,7 +123,7 @@ class Crate:
     def item(self, module, item, attributes, folder, exported):
         words = [token.text for token in item]
         depth, place = 0, 0
-        # Past `pub(crate)`, `unsafe`, `extern "C"`.
+        # Skips `pub(crate)`, `unsafe`, `extern "C"`.
         while place < len(item) and (depth or words[place] not in DEFINES | {"use", "impl", "macro_rules"}):
             depth += (words[place] == "(") - (words[place] == ")")
             if words[place] in ("{", "=") and not depth:
@@ -176,7 +175,7 @@ class Crate:
         self.read(child, below)
 
     def use(self, module, found):
-        """Takes in what stands after `use`."""
+        """Reads what follows `use`."""
         for path, name, line in use_tree(found):
             if name == "*":
                 module.globs.append(path)
@@ -186,7 +185,7 @@ class Crate:
             module.paths.append((path, line))
 
     def scan(self, module, found):
-        """Takes in the paths in some tokens, and the `use` inside of functions."""
+        """Reads the paths in some tokens, and the `use` inside functions."""
         at = 0
         while at < len(found):
             token = found[at]
@@ -209,7 +208,7 @@ class Crate:
             at += 1
 
     def imports(self):
-        """(importing file, file of the definition) -> (what is named, line)."""
+        """Returns (importing file, file of the definition) -> (what is named, line)."""
         found = {}
         for module in self.modules:
             for path, line in module.paths:
@@ -222,7 +221,7 @@ class Crate:
         return found
 
     def resolve(self, module, path, seen):
-        """The module in which what a path names is defined; none for other crates' things, and for modules as such."""
+        """Returns the module that defines what a path names; None for items of other crates, and for modules themselves."""
         key = (id(module), tuple(path))
         if key in seen:
             return None
@@ -239,7 +238,7 @@ class Crate:
         elif module.imported.get(first, [first])[0] != first:
             return self.resolve(module, [*module.imported[first], *rest], seen)
         else:
-            # Another crate, or a name of the language or of this very item.
+            # Another crate, or a name of the language or of this item itself.
             return None
         while rest and rest[0] == "super" and start is not None:
             start, rest = start.parent, rest[1:]
@@ -262,7 +261,7 @@ class Crate:
 
 
 def matching(found, at):
-    """Past the bracket that closes the one at `at`."""
+    """Returns the position after the bracket that closes the one at `at`."""
     stack = []
     while at < len(found):
         text = found[at].text if found[at].kind == "sign" else ""
@@ -277,7 +276,7 @@ def matching(found, at):
 
 
 def end_of_item(found, at):
-    """Past the `;` or the block that ends an item. `use` and `const` end with `;` whatever blocks are in them."""
+    """Returns the position after the `;` or the block that ends an item. `use` and `const` end with `;` whatever blocks are in them."""
     ends_with_block = True
     while at < len(found):
         token = found[at]
@@ -299,13 +298,13 @@ def end_of_item(found, at):
 
 
 def is_for_tests(attribute):
-    """`cfg(test)` and `cfg(all(test, …))`, but not `cfg(not(test))`."""
+    """Returns whether an attribute is `cfg(test)` or `cfg(all(test, …))`, but not `cfg(not(test))`."""
     words = [token.text for token in attribute]
     return words[:1] == ["test"] or (words[:1] == ["cfg"] and "test" in words and "not" not in words)
 
 
 def use_tree(found):
-    """(path, name that it gets, line) of each leaf of what stands after `use`."""
+    """Returns (path, name that it gets, line) of each leaf of what follows `use`."""
     leaves = []
 
     def tree(at, prefix):
@@ -341,7 +340,7 @@ def use_tree(found):
 
 
 def circles(imports):
-    """The sets of files that import each other, each with one shortest circle in it."""
+    """Returns the sets of files that import each other, each with a shortest circle in it."""
     after = {}
     for a, b in imports:
         after.setdefault(a, set()).add(b)
@@ -367,7 +366,7 @@ def circles(imports):
 
 
 def shortest(after, start):
-    """A shortest way from a file back to it."""
+    """Returns a shortest path from a file back to itself."""
     ways, seen = [[start]], set()
     while ways:
         way = ways.pop(0)
@@ -381,13 +380,13 @@ def shortest(after, start):
 
 
 def sections(manifest):
-    """(name, text) of the sections of a Cargo.toml. Python has a TOML reader only since 3.11."""
+    """Returns (name, text) of the sections of a Cargo.toml. Python has a TOML reader only since 3.11."""
     parts = re.split(r"^\[+([^\]]+)\]+\s*$", manifest.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return list(zip(parts[1::2], parts[2::2]))
 
 
 def roots(folder):
-    """The root files of a crate: its library and programs."""
+    """Returns the root files of a crate: its library and programs."""
     files, manifest = [], folder / "Cargo.toml"
     for name, text in sections(manifest) if manifest.is_file() else ():
         if name in ("lib", "bin"):
@@ -397,7 +396,7 @@ def roots(folder):
 
 
 def look(folder):
-    """Says what is found in a crate; the number of circles."""
+    """Prints the circles of a crate; returns their number."""
     files = roots(folder)
     if not files:
         raise SystemExit(f"error: {folder} is no crate: it has no src/lib.rs, src/main.rs or src/bin")
@@ -425,7 +424,7 @@ def workspace():
     return [Path(member) for member in re.findall(r'"([^"]+)"', members)]
 
 
-# Name -> (files, the files of the circle that is found, or none).
+# Name -> (files, the files of the circle to be found, or none).
 SELF_TEST = {
     "two files": ({"lib.rs": "mod a; mod b;", "a.rs": "use crate::b::B; pub struct A;", "b.rs": "pub struct B; fn f(_: crate::a::A) {}"}, "a b"),
     "three files": (

@@ -1,4 +1,4 @@
-"""TCP relays between machines and a server, for trials: what goes through one can be held back, delayed or broken."""
+"""TCP relays between machines and a server, for trials: their traffic can be held back, delayed or cut off."""
 
 import queue
 import random
@@ -6,22 +6,22 @@ import socket
 import threading
 import time
 
-# Pieces that are on their way in one direction of a connection; no more are read then.
+# The most pieces in flight in one direction of a connection; reading stops at this number.
 MOST_PIECES = 256
 PIECE = 65536
-# Seconds in which the server must be reached.
+# Seconds within which the server must be reached.
 CONNECT_WITHIN = 5
 
 
 class Relay:
-    """Listens on loopback and passes each connection on to the target. `enter` is called first in each thread that opens sockets: it may move
+    """Listens on loopback and passes each connection on to the target. `enter` is called first in each thread that opens sockets; it may move
     the thread to another network namespace."""
 
     def __init__(self, target, seed=0, enter=lambda: None):
         self.target, self.enter = target, enter
         self.passes = threading.Event()
         self.passes.set()
-        # Seconds that each piece takes, and at most half of that more.
+        # Delay of each piece in seconds; up to half of it is added at random.
         self.delay = 0.0
         self.dice = random.Random(seed)
         self.pairs = set()
@@ -76,7 +76,7 @@ class Relay:
 
     def give(self, other, pieces, pair):
         is_open = True
-        # To the end, so that whoever takes is not held up. What was on its way when its sender went arrives, as in a network.
+        # Drains the queue to its end, so that `take` is not blocked. Pieces in flight when their sender closed still arrive, as in a network.
         while piece := pieces.get():
             due, data = piece
             while is_open and (waits := due - time.monotonic()) > 0:
@@ -99,18 +99,18 @@ class Relay:
                 pass
 
     def disconnect(self):
-        """What is under way is lost with its connections."""
+        """Closes all connections; data in flight is lost."""
         for pair in list(self.pairs):
             self.shut(pair)
 
     def close(self):
-        # That wakes whoever accepts.
+        # Wakes the thread that accepts.
         self.door.shutdown(socket.SHUT_RDWR)
         self.door.close()
 
 
 class Relays:
-    """All on one machine: a relay for each host in the place of its link."""
+    """All hosts on one machine, with a relay for each in place of its link."""
 
     def __init__(self, hosts, seed=0):
         free = socket.create_server(("127.0.0.1", 0))

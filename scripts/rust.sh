@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that Rust is here and new enough, with the components named as arguments: scripts/rust.sh [clippy rustfmt].
-# Installs nothing: which toolchain a machine has is its owner's choice.
+# Checks that Rust is installed and new enough, with the components given as arguments: scripts/rust.sh [clippy rustfmt].
+# Installs nothing: the choice of toolchain is the machine owner's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ needed="$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)"
 
 command -v cargo >/dev/null ||
     fail "cargo is not on the PATH: install Rust $needed or newer from https://rustup.rs, then run make again"
-# The toolchain may be a rustup proxy that has nothing behind it, hence the check of the exit status.
+# rustc may be a rustup proxy without a toolchain, hence the check of the exit status.
 found="$(rustc --version)" ||
     fail "rustc does not run (its message is above): 'rustup default stable' may mend it"
 found="$(awk '{print $2}' <<<"$found")"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Takes the pictures of the live page that the guide shows: scripts/screenshots.py [DIR]
+"""Takes the screenshots of the live page for the guide: scripts/screenshots.py [DIR]
 
-With DIR it also takes those that people should look at before a change of the pages is kept: dark and light, narrow and wide, many streams,
+With DIR it also takes those to be reviewed before a change of the pages is committed: dark and light, narrow and wide, many streams,
 long names, nothing to show, faults, a lost server, and the pages of `fermata kpi` and `fermata sweep`. Needs Debian's chromium, and the
 program: target/release/fermata, or what FERMATA names. The browser is driven through its DevTools protocol over a pipe.
 """
@@ -36,7 +36,7 @@ nodes:
   draw:    {use: draw_overlay, each: stream, in: smooth, queue: {capacity: 1, full: drop_oldest}}
 """
 
-# A camera that is not there, a node that panics, one that is too slow for what comes.
+# A missing camera, a node that panics, and a node that is too slow for its input.
 TROUBLED = """\
 fermata: 1
 name: troubled
@@ -62,7 +62,7 @@ class Browser:
         def number_pipes():
             os.dup2(to_it, 3)
             os.dup2(from_it, 4)
-            # One that had its number already would be closed.
+            # A pipe that already had its number would be closed.
             os.set_inheritable(3, True)
 
         self.process = subprocess.Popen(
@@ -125,7 +125,7 @@ class Browser:
 
 
 class Run:
-    """A graph that is served, in the folder of the project."""
+    """A served run of a graph, in the folder of the project."""
 
     def __init__(self, graph, *more):
         self.folder = tempfile.TemporaryDirectory()
@@ -159,7 +159,7 @@ def shown(name, least):
 
 
 def for_the_guide(browser, docs):
-    """The pictures in docs/: three cameras, with a tapped edge; the same on a telephone."""
+    """Takes the pictures in docs/: three cameras, with a tapped edge; the same on a telephone."""
     with Run(cameras(["lobby", "door", "garage"])) as run:
         browser.show(WIDE)
         browser.go(run.url)
@@ -174,7 +174,7 @@ def for_the_guide(browser, docs):
 
 
 def to_look_at(browser, folder):
-    """What a change of the page can spoil."""
+    """Takes pictures of whatever a change of the page can break."""
     names = [f"camera-{number:02}" for number in range(1, 17)]
     with Run(cameras(names, 2)) as run:
         for size, scheme in [((1440, 1000), "light"), ((1440, 1000), "dark"), (TELEPHONE, "dark")]:
@@ -232,7 +232,7 @@ def to_look_at(browser, folder):
 
 
 def of_files(browser, folder):
-    """The pages that `fermata kpi` and `fermata sweep` write."""
+    """Takes pictures of the pages that `fermata kpi` and `fermata sweep` write."""
     work = pathlib.Path(tempfile.mkdtemp(dir=folder))
     short = ["graphs/kpi_demo.yaml", "--set", "run.clock=asap", "--set", "nodes.capture.count=300"]
     fermata = lambda *arguments: subprocess.run([PROGRAM, *map(str, arguments)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

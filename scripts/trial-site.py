@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""A site of three machines with eight streams, while its parts, its NATS server and its links are harmed at random.
+"""Runs a site of three machines with eight streams while its parts, its NATS server and its links are harmed at random.
 
     cargo build --features remote && make setup-remote && apt-get install iproute2 nftables
     sudo scripts/trial-site.py --seconds 180 --seed 1 --runs 20
     scripts/trial-site.py --local --seconds 20
 
-Each machine is a network namespace with an address and a link of its own; `--local` needs no rights, and puts a relay between each part and
-the server in the place of links. Parts and server are killed and stopped, links go down, become slow and lose packets, as the seed decides; what
-dies is started again with the same command, as a service manager would. With `--delays` each part reaches the server through a relay on its own
-machine, and is far away from it at times. At the end everything is left alone, must go on, and is drained.
+Each machine is a network namespace with an address and a link of its own; `--local` needs no privileges, and uses a relay between each part and
+the server in place of links. Parts and server are killed and paused, links go down, become slow and lose packets, as the seed decides; processes
+that die are restarted with the same command, as a service manager would do. With `--delays` each part reaches the server through a relay on its own
+machine, which has a high latency at times. At the end everything is left alone, must make progress, and is drained.
 
-Held: every packet whose publication was acknowledged on a lossless edge (the sending part's log tells) is in the table, once and in order;
-the table of a dropping edge is in order; nobody needs a hand; the book of the site balances, and of a lossless edge no more died with a part
-than its queues hold. Exits with 1 where that does not hold, and with 77 where network namespaces are not permitted.
+Checks that every packet whose publication was acknowledged on a lossless edge (according to the sending part's log) is in the table, once and in
+order; that the table of a dropping edge is in order; that no manual repair is needed; that the book of the site balances; and that no more packets of
+a lossless edge died with a part than its queues hold. Exits with 1 if a check fails, and with 77 where network namespaces are not permitted.
 """
 
 import argparse
@@ -33,10 +33,10 @@ from relays import Relay, Relays
 
 HOSTS = ["gate", "hall", "server"]
 CAMERAS = ["gate", "hall"]
-# Per camera machine; the last stream of each goes over an edge that may drop.
+# Streams per camera machine; the last of each crosses an edge that may drop.
 STREAMS = 4
-# Packets of a stream that a camera's part may hold on its way to the server: two queues of 4, 16 on their way, and what is in hand at the
-# camera, at the detector and in front of the edge.
+# Packets of a stream that a camera's part may hold: two queues of 4, 16 in flight, and one in hand at the camera, at the detector and in
+# front of the edge.
 HELD = 4 + 4 + 16 + 3
 FPS = 10
 
@@ -48,7 +48,7 @@ def graph():
         for n, name in enumerate(names):
             seed = index * STREAMS + n
             lines.append(f"  {name}: {{use: synthetic_faces, seed: {seed}, width: 64, height: 64, fps: {FPS}, on: {host}}}")
-        # The detector looks once; what travels are frames.
+        # The detector runs only once; the edges carry frames.
         look = "model: haar, min_size: 48, every: 1000000"
         lines.append(f"  see_{host}: {{use: detect_faces, in: [{', '.join(names[:-1])}], {look}, on: {host}}}")
         lines.append(f"  glance_{host}: {{use: detect_faces, in: {names[-1]}, {look}, on: {host}}}")
@@ -63,7 +63,7 @@ class Trial:
     def __init__(self, arguments, seed, folder):
         self.arguments, self.folder = arguments, folder
         self.dice = random.Random(seed)
-        # The hall's machine was started at another time.
+        # The clocks since boot of the hall's machine differ from the others'.
         self.network = Relays(HOSTS, seed) if arguments.local else Namespaces(HOSTS, elsewhen="hall")
         self.relays = {}
         if arguments.delays and not arguments.local:
@@ -72,7 +72,7 @@ class Trial:
                 self.relays[host] = Relay(self.network.listens(), seed + number, enter)
         self.processes = {}
         self.starts = {name: 0 for name in [*HOSTS, "nats"]}
-        # By process: not before this time it is started again.
+        # By process: the earliest time at which it is restarted.
         self.not_before = {}
         self.harmed, self.problems, self.events = {}, [], []
         self.drained, self.ended = False, set()
@@ -115,7 +115,7 @@ class Trial:
         return self.network.url(host)
 
     def delay(self, host, ms):
-        """Each way takes so long, and up to half of that more."""
+        """Delays each direction by `ms`, and by up to half of it more."""
         if host in self.relays:
             self.relays[host].delay = ms / 1000
         else:
@@ -132,13 +132,13 @@ class Trial:
             os.killpg(process.pid, number)
 
     def said(self, name):
-        """The last words of a process that are no log lines."""
+        """Returns the last lines of a process that are not log lines."""
         with open(f"{self.folder}/{name}.{self.starts[name]}.out") as file:
             lines = [line.strip() for line in file if not line.startswith("{")]
         return " ".join(lines[-5:])
 
     def supervise(self):
-        """Starts again what has ended."""
+        """Restarts processes that have ended."""
         for name in [*HOSTS, "nats"]:
             process = self.processes.get(name)
             code = process.poll() if process else None
@@ -156,7 +156,7 @@ class Trial:
         if code in (-signal.SIGKILL, 137):
             return
         said = self.said(name)
-        # Refused: the server is away, or still waits for the life that was killed.
+        # Refused: the server is down, or still waits for the incarnation that was killed.
         is_refused = code == 2 and any(
             words in said
             for words in [
@@ -171,7 +171,7 @@ class Trial:
             self.problems.append(f"{name}, start {self.starts[name]}, ended with {code}: {said[:600]}")
 
     def harm(self, agenda):
-        """One harm, and when it is over."""
+        """Does one harm and schedules its end."""
         dice, now = self.dice, time.monotonic()
         kinds = ["kill", "kill", "stop", "cut", "cut", "slow", "lose", "kill nats", "stop nats", "dead host"]
         kind = dice.choice(kinds + ["delay", "delay"] if self.arguments.delays else kinds)
@@ -210,7 +210,7 @@ class Trial:
             later(lambda: self.signal("nats", signal.SIGCONT))
 
     def rows(self, table):
-        """The table's rows as they are now."""
+        """Returns the current rows of a table."""
         for path in [f"{self.folder}/server/{table}", f"{self.folder}/server/{table}.part"]:
             if os.path.exists(path):
                 with open(path, newline="") as file:
@@ -276,7 +276,7 @@ class Trial:
         self.note("ended")
 
     def progress(self, before):
-        """How many new rows each stream has; none if one has none."""
+        """Returns how many new rows each stream has, or None if any has fewer than 3."""
         count = {}
         for row in self.rows("log.csv") + self.rows("seen.csv"):
             count[row["stream"]] = int(row["sequence"])
@@ -294,7 +294,7 @@ class Trial:
                     try:
                         yield json.loads(line)
                     except ValueError:
-                        # A life that was killed while it wrote.
+                        # The part was killed while writing.
                         continue
 
     def check(self):
@@ -345,12 +345,12 @@ class Trial:
                         self.problems.append(f"the book of {stream} at {sink}: {book}")
                     rows = len(written.get(stream, []))
                     told = book["delivered"] + book["settled_before"]
-                    # What a killed life had settled of a dropping edge may have been dropped behind it.
+                    # Packets of a dropping edge that a killed incarnation had settled may have been dropped downstream.
                     if rows > told or rows < told and stream not in lossy:
                         self.problems.append(f"{stream}: {rows} rows, but the book says {book}")
                     for cause, lost in book["losses"].items():
                         cause, _, host = cause.partition(" on ")
-                        # What a killed life dropped at an edge that may drop nobody knows apart.
+                        # For dropping edges, packets dropped by a killed incarnation cannot be told from crashed ones.
                         if cause == "crashed" and stream not in lossy and lost > HELD * (self.starts[host] - 1):
                             lives = self.starts[host] - 1
                             self.problems.append(f"{stream}: {lost} packets died with {lives} lives of {host}, which held {HELD} each at most")

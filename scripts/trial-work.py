@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""An export of softlabels by four workers in network namespaces of their own, while workers and the NATS server are killed at random.
+"""Runs an export of softlabels by four workers in network namespaces of their own while workers and the NATS server are killed at random.
 
     make setup-learn setup-remote && cargo build --features remote && apt-get install iproute2 nftables
     sudo scripts/trial-work.py --seed 1
 
-Twenty workers are killed (SIGKILL), one stands still for longer than its lease and goes on, the server is killed and started twice, links are cut for a
-moment. An export may be over before all of that has happened: then the next one goes on with it. A worker that ended is started again.
+Twenty workers are killed (SIGKILL), one is paused for longer than its lease and continues, the server is killed and restarted twice, and links are cut
+briefly. An export may be over before all of that has happened: then the next one continues with the rest. A worker that ended is restarted.
 
-Held: the files are those of one machine to the last byte; the late result of the one that stood still was discarded and counted. Exits with 1
-where that does not hold, and with 77 where network namespaces are not permitted.
+Checks that the files are those of one machine to the last byte, and that the late result of the paused worker was discarded and counted. Exits with 1
+if a check fails, and with 77 where network namespaces are not permitted.
 """
 
 import argparse
@@ -38,7 +38,7 @@ FILES = [
 TRAINING = "{architecture: small_resnet18_w8_s2_c1, epochs: 1, batch: 32, seed: %d, learning_rate: {base: 0.01}, threads: 1}\n"
 LEASE_S = 1.0
 MOST_EXPORTS = 10
-# Rows of a unit, and how often each picture is varied.
+# Rows per unit, and views per picture.
 UNIT, VIEWS = 8, 4
 
 
@@ -69,7 +69,7 @@ class Trial:
         subprocess.run([self.arguments.fermata, *arguments], cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
 
     def prepare(self):
-        """Drawn faces, two teachers that have learnt a little, and the export of one machine."""
+        """Draws faces, trains two teachers briefly, and makes the export of one machine."""
         self.says("manifest", "synth", "--seeds", f"0..{self.arguments.scenes}", "--size", "32", "--out", "data")
         for seed in [1, 2]:
             with open(f"{self.folder}/{seed}.yaml", "w") as file:
@@ -125,7 +125,7 @@ class Trial:
             self.cuts -= 1
 
     def once(self, out):
-        """One export with harms, and what was told of it."""
+        """Runs one export with harms, and resumes it if a unit was given up."""
         command = [self.arguments.fermata, *self.export(out, "--lease", f"{LEASE_S:.0f}s", *self.server_of("desk"))]
         desk = self.start("desk", out, command)
         units = -(-self.rows() // UNIT)
@@ -151,7 +151,7 @@ class Trial:
             return
         with open(f"{self.folder}/{out}.out") as file:
             words = file.read()
-        # Three of them died over one unit: that is told, and somebody else may try it.
+        # Three workers died over one unit: that is reported, and another worker may try it.
         if "was given up" not in words:
             raise SystemExit(f"FAILED: {out} ended with {desk.returncode}: {words[-2000:]}")
         resume = [self.arguments.fermata, "resume", out, "--nats", self.network.url("desk"), "--quiet"]
@@ -186,7 +186,7 @@ class Trial:
                     raise SystemExit(f"FAILED: {ours} is not {theirs}")
             told = self.told(out)
             late += told["late"]
-            # It may have stood still with nothing in hand.
+            # The worker may have been paused with nothing in hand.
             self.pauses += late == 0 and self.pauses == 0
             print(f"{out}: the bytes of one machine; {told}; left {self.kills} kills, {self.pauses} pauses, {self.restarts} restarts", flush=True)
         print(f"held: {self.rows()} rows, {number} exports, {self.born} workers in {len(WORKERS)} namespaces, {late} late results discarded")

@@ -1,5 +1,5 @@
-//! What the program does with what it should not be given, and when it is ended, starved or left alone: it says so,
-//! keeps what it has, and its exit code is true.
+//! What the program does with invalid input, and when it is killed, starved of resources or left alone: it reports the
+//! problem, keeps what it has, and exits with the right code.
 
 mod endings;
 mod files;
@@ -19,7 +19,7 @@ pub(crate) use endings::assert_files_as_reported;
 
 use crate::support::{fermata, wait_until};
 
-/// Streams of ten drawn frames, each into a table and a video of its own.
+/// Streams of ten drawn frames, each written to a table and a video of its own.
 pub(crate) const GRAPH: &str = "\
 fermata: 1
 streams: {a: 1}
@@ -34,11 +34,11 @@ run: {clock: asap}
 /// A folder with a graph, in which the program is run.
 pub(crate) struct Place(TempDir);
 
-/// How a run of the program came to its end.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
-    /// Both outputs.
+    /// Standard output and standard error together.
     pub(crate) said: String,
 }
 
@@ -53,9 +53,9 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// The program in this folder.
+    /// Returns a command that runs the program in this folder.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
-        // Whatever started the tests may ignore SIGHUP, as `nohup` does, and programs inherit that.
+        // The process that started the tests may ignore SIGHUP, as `nohup` does, and programs inherit that.
         let mut command = Command::new("env");
         command.args(["--default-signal=HUP", fermata()]);
         command.args(arguments).current_dir(self.0.path());
@@ -63,7 +63,7 @@ impl Place {
         command
     }
 
-    /// `fermata run g.yaml --out o`.
+    /// Returns the command `fermata run g.yaml --out o`.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(&["run", "g.yaml", "--out", "o", "--quiet"]);
         command.args(arguments);
@@ -74,7 +74,7 @@ impl Place {
         ended(self.command(arguments))
     }
 
-    /// Starts a run and waits until this file of its folder holds so many bytes.
+    /// Starts a run and waits until this file of its folder holds at least this many bytes.
     pub(crate) fn start(&self, arguments: &[&str], file: &str, bytes: u64) -> Child {
         let mut command = self.command(arguments);
         let null = || Stdio::null();
@@ -86,7 +86,7 @@ impl Place {
         child
     }
 
-    /// A shell script in this folder, which finds the program as `$F`.
+    /// Runs a shell script in this folder, with the program as `$F`.
     pub(crate) fn script(&self, script: &str) -> Ended {
         let mut command = Command::new("bash");
         command.args(["-c", script]).current_dir(self.0.path());
@@ -94,7 +94,7 @@ impl Place {
         ended(command)
     }
 
-    /// The names in a folder, in order.
+    /// Returns the names in a folder, in order.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
         let mut names: Vec<String> = entries
@@ -127,7 +127,7 @@ pub(crate) fn send(child: &Child, signal: &str) {
     assert!(kill.status().unwrap().success());
 }
 
-/// Frames that can be decoded of a video: none of one that has no byte yet, and of any other what ffprobe says.
+/// Returns how many frames of a video can be decoded: 0 for an empty file, otherwise ffprobe's count.
 #[track_caller]
 pub(crate) fn frames(video: &Path) -> u64 {
     if fs::metadata(video).unwrap().len() == 0 {
@@ -142,13 +142,13 @@ pub(crate) fn frames(video: &Path) -> u64 {
     let said = String::from_utf8_lossy(&output.stdout);
     match said.trim().trim_end_matches(',') {
         _ if !output.status.success() => panic!("{}: {output:?}", video.display()),
-        // Its head alone.
+        // Only the header is there.
         "N/A" => 0,
         count => count.parse().unwrap_or_else(|_| panic!("{output:?}")),
     }
 }
 
-/// Whole rows of a table, without its header.
+/// Returns the number of whole rows of a table, without its header.
 pub(crate) fn rows(table: &Path) -> u64 {
     let text = fs::read_to_string(table).unwrap();
     (text.matches('\n').count() as u64).saturating_sub(1)

@@ -1,4 +1,4 @@
-//! `fermata analyse`, and the help that people get who type something else: as a new user meets them.
+//! `fermata analyse`, and the help shown for wrong input, as a new user meets them.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn refused(folder: &Path, arguments: &[&str], words: &[&str]) {
     was_refused(run_in(folder, arguments), words);
 }
 
-/// A drawn picture of two people.
+/// Draws a picture of two people.
 fn drawn(pts_ns: u64) -> Vec<u8> {
     let settings = serde_json::json!({"faces": 2, "seed": 3});
     let settings = serde_json::from_value(settings).unwrap();
@@ -33,7 +33,7 @@ nodes:
 run: {clock: asap}
 ";
 
-/// What an analysis that succeeds says of what it saw, and what it complains of.
+/// Runs an analysis that succeeds; returns its report and what it printed to standard error.
 #[track_caller]
 fn analysed(folder: &Path, arguments: &[&str]) -> (Value, String) {
     let (code, text, errors) = run_in(folder, arguments);
@@ -100,7 +100,7 @@ fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
         assert!(at("out").join(file).is_file(), "{file} is not there");
     }
 
-    // The same for people, over a folder that is there, without copies; and never over what is analysed.
+    // The same for people, into an existing folder, without copies; and never over the input.
     let arguments = [
         "analyse",
         "in/IMG 2.jpg",
@@ -153,7 +153,7 @@ fn stills_show_their_people_whatever_they_are_called() {
     assert_eq!(said["videos"].as_array().map(Vec::len), Some(2), "{said}");
 }
 
-/// A folder of models as `fermata models pull yunet` leaves it, with the detector of the data.
+/// Makes a folder of models as `fermata models pull yunet` leaves it, with the detector of the test data.
 fn pulled(folder: &Path, data: &Path) {
     let here = folder.join("models/yunet");
     std::fs::create_dir_all(&here).unwrap();
@@ -206,7 +206,7 @@ fn what_is_hidden_in_a_photo_says_nothing_of_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     pulled(folder.path(), &data);
-    // The people of the first photo, and nobody in the second.
+    // The first photo shows people, the second nobody.
     let people = image::load_from_memory(&drawn(0)).unwrap();
     people.save(at("1.png")).unwrap();
     let noisy = image::RgbImage::from_fn(people.width(), people.height(), |x, y| {
@@ -250,7 +250,7 @@ fn a_recording_over_the_network_loses_no_frame_whatever_its_address_ends_in() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     std::fs::write(at("a.jpg"), drawn(0)).unwrap();
-    // Faster than faces are found.
+    // Too fast for face detection to keep up.
     ffmpeg(
         folder.path(),
         "-loop 1 -r 1000 -i a.jpg -frames:v 120 film.mp4",
@@ -273,7 +273,7 @@ fn times_are_those_of_the_video_and_what_is_missing_is_told() {
     let at = |path: &str| folder.path().join(path);
     std::fs::write(at("a.jpg"), drawn(0)).unwrap();
     std::fs::write(at("broken.jpg"), &drawn(0)[..900]).unwrap();
-    // A recording of a camera that had been on for an hour, with a gap of half an hour in it.
+    // A recording of a camera that had been running for an hour, with a gap of half an hour in it.
     ffmpeg(
         folder.path(),
         "-loop 1 -r 10 -i a.jpg -frames:v 20 -vf setpts=PTS+gte(N\\,10)*1800/TB -output_ts_offset 3600 -copyts -muxpreload 0 -muxdelay 0 -fps_mode passthrough film.ts",
@@ -427,7 +427,7 @@ fn an_error_about_a_stream_points_at_the_command_line_and_is_told_once() {
     );
 }
 
-/// Whatever the length of what was typed, and whatever reads it.
+/// This holds whatever the length of the input, and whatever parses it.
 #[test]
 fn an_error_about_a_short_or_escaped_address_points_at_the_command_line() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn json(path: &str) -> serde_json::Value {
     serde_json::from_str(&read(path)).unwrap()
 }
 
-/// A picture that no other seed's looks like.
+/// Writes a picture that resembles no other seed's.
 pub(crate) fn photo(path: &Path, seed: u32) {
     let value = |x: u32, y: u32| {
         let (x, y) = (x as f32 / 24.0, y as f32 / 24.0);
@@ -102,7 +102,7 @@ fn an_audit_finds_what_is_one_picture_and_changes_nothing() {
     assert!(read(&path("audit/audit.html")).contains("across splits, same bytes: 1 pairs"));
     assert_eq!(read(&one), before);
 
-    // What cannot be looked at is counted and named.
+    // Files that cannot be read are counted and named.
     std::fs::write(at("4.png"), "no picture").unwrap();
     let text = succeeded(run(&asked));
     assert!(
@@ -120,7 +120,7 @@ fn an_audit_finds_what_is_one_picture_and_changes_nothing() {
     );
 }
 
-/// What a model says of a manifest's rows: sure of these classes.
+/// Writes a model's confident predictions of these classes for a manifest's rows.
 fn predictions(path: &Path, manifest: &str, said: &[Expression]) {
     let manifest = Manifest::read(Path::new(manifest)).unwrap();
     let classes = Expression::ALL.map(|label| label.name().to_owned());
@@ -212,7 +212,7 @@ fn labels_that_models_contradict_are_listed_and_left_out_by_a_recipe() {
     assert!(code == 2 && errors.contains("nothing is left"), "{errors}");
     let (code, _, errors) = recipe("{shorter: 65}");
     assert!(code == 2 && errors.contains("shorter"), "{errors}");
-    // Predictions of other rows, and none.
+    // Predictions for other rows, and no predictions.
     photo(&at("9.png"), 9);
     let others = manifest_of(&at("others.csv"), &[("9.png", "sad", "web", "train")]);
     predictions(&at("others.npz"), &others, &[Sad]);

@@ -23,17 +23,17 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// One that takes no certificate but those that anybody takes.
+    /// Opens a browser that accepts only publicly trusted certificates.
     pub(crate) fn open() -> Self {
         Self::with(&[])
     }
 
-    /// One that takes any certificate, as somebody does who has compared its fingerprint.
+    /// Opens a browser that accepts any certificate, like a user who has compared its fingerprint.
     pub(crate) fn trusting_anybody() -> Self {
         Self::with(&["--ignore-certificate-errors"])
     }
 
-    /// One whose pages of files may look at the pixels of other files.
+    /// Opens a browser whose pages loaded from files may read the pixels of other files.
     pub(crate) fn of_files() -> Self {
         Self::with(&["--allow-file-access-from-files"])
     }
@@ -63,7 +63,7 @@ impl Browser {
             line.strip_prefix("DevTools listening on ")
                 .map(str::to_owned)
         });
-        // What else it says is read away, so that it never waits for a reader.
+        // Everything else it prints is drained, so that it never blocks on a reader.
         std::thread::spawn(move || lines.for_each(drop));
         let (socket, _) = connect(address.expect("DevTools of Chromium")).unwrap();
         let mut browser = Self {
@@ -99,12 +99,12 @@ impl Browser {
         }
     }
 
-    /// Goes to a page.
+    /// Navigates to a page.
     pub(crate) fn go(&mut self, url: &str) {
         self.call("Page.navigate", json!({ "url": url }));
     }
 
-    /// The size of the window, as of a telephone if it is narrow.
+    /// Sets the window size; a narrow one emulates a phone.
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let mobile = width < 600;
         let size =
@@ -112,7 +112,7 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", size);
     }
 
-    /// The value of an expression in the page.
+    /// Returns the value of an expression in the page.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let ask = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let mut answer = self.call("Runtime.evaluate", ask);
@@ -126,7 +126,7 @@ impl Browser {
     /// Waits until an expression in the page is true.
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let asked = Instant::now();
-        // A page that is being left answers with an error; it is asked again.
+        // A page that is being left answers with an error; the expression is evaluated again.
         let quiet = format!(
             "(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()"
         );
@@ -142,20 +142,20 @@ impl Browser {
         }
     }
 
-    /// Bytes that the page's objects take, without those that nobody uses any more.
+    /// Returns the bytes of the page's live objects, after garbage collection.
     pub(crate) fn heap(&mut self) -> u64 {
         self.call("HeapProfiler.collectGarbage", json!({}));
         let usage = self.call("Runtime.getHeapUsage", json!({}));
         usage["usedSize"].as_f64().unwrap_or(0.0) as u64
     }
 
-    /// Memory of its own of all the browser's processes, bytes.
+    /// Returns the private memory of all the browser's processes, in bytes.
     pub(crate) fn resident(&self) -> u64 {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let processes = processes.filter_map(|entry| {
             let process: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            // Behind the name, which may have any characters: the state, and the parent.
+            // After the name, which may contain any characters, come the state and the parent.
             let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse();
             Some((process, parent.ok()?))
         });
@@ -172,7 +172,7 @@ impl Browser {
             .sum()
     }
 
-    /// A picture of the page as it is shown.
+    /// Takes a picture of the page as it is shown.
     pub(crate) fn screenshot(&mut self, path: &Path) {
         let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
         let data = shot["data"].as_str().unwrap();
@@ -183,7 +183,7 @@ impl Browser {
     }
 }
 
-/// A line of what the system says of a process's memory, bytes; 0 of one that is gone.
+/// Returns the value of a line of the system's memory report for a process, in bytes; 0 if the process is gone.
 pub(crate) fn memory(process: u32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|known| known.strip_prefix(line));

@@ -1,4 +1,4 @@
-//! Live cameras in a graph: one that dies and returns must not touch the others, and must not end its own stream.
+//! Live cameras in a graph: one that dies and returns must neither affect the others nor end its own stream.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -77,7 +77,7 @@ run: {{clock: live, drain: 5s}}
     wait_until("frames of both", || {
         delivered(&handle, "network") > 5 && delivered(&handle, "clip") > 5
     });
-    // A third one that will never be there: it is tried again and again, and nobody else notices.
+    // A third camera that never comes up is retried again and again without affecting the others.
     handle
         .add_stream("absent", "rtsp://127.0.0.1:9/live")
         .unwrap();

@@ -1,5 +1,5 @@
-//! Small inputs that once came out wrong, each made after a public report, through the whole program. What stands for
-//! the same kind beside them is tested where it is done (`actors/tests/video/`, `learn/`). The numbers are those of
+//! Small inputs that once produced wrong results, each made after a public report, run through the whole program.
+//! Related inputs are tested where they are handled (`actors/tests/video/`, `learn/`). The numbers are those of
 //! `tests/cases/` in `actors/`; the ninth, models that are not part of the repository, is tested beside the detector.
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,7 +30,7 @@ nodes:
 run: {clock: asap}
 ";
 
-/// Without a model: what a detector sees at the beginning, and the video again.
+/// A graph without a model: what a detector sees at the beginning, and the video again.
 const VIDEO: &str = "\
 fermata: 1
 nodes:
@@ -61,7 +61,7 @@ impl Case {
         Self::of(folder, &output)
     }
 
-    /// The same on a live source, which is interrupted once that has happened.
+    /// Runs the same on a live source and interrupts it once `happened` returns true.
     fn live(
         graph: &str,
         uri: &str,
@@ -109,7 +109,7 @@ impl Case {
         self.folder.path().join("out").join(name)
     }
 
-    /// What the report says of the stream.
+    /// Returns what the report says about the stream.
     fn stream(&self) -> Value {
         let text = std::fs::read(self.out("report.json")).expect("a report");
         let report: Value = serde_json::from_slice(&text).expect("JSON");
@@ -123,14 +123,14 @@ impl Case {
         (count("delivered"), count("missed"))
     }
 
-    /// Rows of the table, each cell by its column.
+    /// Returns the rows of the table, each cell by its column.
     fn rows(&self) -> Vec<HashMap<String, String>> {
         let table = csv::Reader::from_path(self.out("faces.csv"));
         let rows = table.expect("a table").into_deserialize();
         rows.map(|row| row.expect("a row")).collect()
     }
 
-    /// Times of the frames of the video that was written, seconds.
+    /// Returns the times of the frames of the written video, in seconds.
     fn times(&self) -> Vec<f64> {
         let frames = "-v error -select_streams v -show_entries frame=pts_time -of csv=p=0";
         let said = Command::new("ffprobe")
@@ -145,7 +145,7 @@ impl Case {
     }
 }
 
-/// Waits for something and interrupts a program then, as Ctrl-C does.
+/// Waits for something to happen, then interrupts a program, as Ctrl-C does.
 fn interrupted(child: Child, what: &str, happened: impl Fn() -> bool) -> std::process::Output {
     wait_until_or(|| what.to_owned(), happened);
     let interrupt = Command::new("kill")
@@ -155,7 +155,7 @@ fn interrupted(child: Child, what: &str, happened: impl Fn() -> bool) -> std::pr
     child.wait_with_output().expect("its output")
 }
 
-/// Params of [`FULL`]; none where there is no test data.
+/// Params of [`FULL`]; `None` where there is no test data.
 struct Models {
     detector: String,
     model: String,
@@ -216,7 +216,7 @@ fn case_02_a_gap_of_more_than_half_an_hour_loses_no_video() {
     assert_eq!((run.counts(), times.len()), ((25, 0), 25));
     assert!((times[24] - 2200.96).abs() < 0.1, "{times:?}");
 
-    // The same of images: one an hour.
+    // The same for images: one per hour.
     let folder = tempfile::tempdir().expect("a folder");
     for number in 0..3 {
         let picture = image::RgbImage::from_pixel(64, 48, image::Rgb([number * 80, 90, 200]));
@@ -268,7 +268,7 @@ fn case_04_stamps_that_step_back_or_far_on_stop_no_live_run() {
         assert!(run.said.contains(words), "{name}: {}", run.said);
         let segments = run.rows().into_iter().map(|row| row["segment"].clone());
         assert_eq!(segments.max().as_deref(), Some("1"), "{name}");
-        // A gap is shown as one; a step back is none.
+        // A gap is shown as a gap; a step back is not.
         let (times, gap) = (run.times(), if name == "fwd.ts" { 7198.92 } else { 0.0 });
         assert!((times[49] - 1.96 - gap).abs() < 0.1, "{name}: {times:?}");
     }

@@ -1,14 +1,14 @@
-//! The program as somebody types it, and what it answers. Whatever else a test looks at is its own.
+//! Runs the program as a user types it, and returns its output. Further checks are up to each test.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::support::fermata;
 
-/// Exit code, what was printed, and what was complained of.
+/// Exit code, standard output and standard error.
 pub(crate) type Answer = (i32, String, String);
 
-/// The program with these arguments, without colours.
+/// Returns the program with these arguments, without colours.
 fn typed(arguments: &[&str]) -> Command {
     let mut command = Command::new(fermata());
     command.args(arguments).env("NO_COLOR", "1");
@@ -36,20 +36,20 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> Answer {
     answer(command)
 }
 
-/// What an answer that is none of a failure says.
+/// Asserts that an answer is a success and returns its output.
 #[track_caller]
 pub(crate) fn succeeded((code, text, errors): Answer) -> String {
     assert_eq!(code, 0, "{text}{errors}");
     text
 }
 
-/// Runs the program, which succeeds; what it says.
+/// Runs the program, which must succeed; returns its output.
 #[track_caller]
 pub(crate) fn succeeds(arguments: &[impl AsRef<str>]) -> String {
     succeeded(run(&texts(arguments)))
 }
 
-/// That an answer refuses what was typed, and says these words.
+/// Asserts that an answer is a refusal that contains these words.
 #[track_caller]
 pub(crate) fn was_refused((code, _, errors): Answer, words: &[&str]) {
     assert_eq!(code, 2, "{errors}");
@@ -58,20 +58,20 @@ pub(crate) fn was_refused((code, _, errors): Answer, words: &[&str]) {
     }
 }
 
-/// Runs the program, which refuses what was typed and says these words.
+/// Runs the program and asserts that it refuses its arguments with these words.
 #[track_caller]
 pub(crate) fn refused(arguments: &[impl AsRef<str>], words: &[&str]) {
     was_refused(run(&texts(arguments)), words);
 }
 
-/// Starts the program; nobody hears what it says.
+/// Starts the program with its output discarded.
 pub(crate) fn start_unheard(arguments: &[impl AsRef<str>]) -> Child {
     let mut command = typed(&texts(arguments));
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the program")
 }
 
-/// Asks a program to end (Ctrl-C), and waits until it has.
+/// Interrupts a program (Ctrl-C) and waits until it has ended.
 pub(crate) fn interrupt(mut child: Child) -> ExitStatus {
     send(&child, "-INT");
     child.wait().expect("its end")
@@ -83,8 +83,8 @@ fn send(child: &Child, signal: &str) {
     assert!(sent.expect("kill").success());
 }
 
-/// Holds up a program that has a folder, and sees that nobody resumes what it does there: one error, and all files as
-/// they were. The program is killed then.
+/// Pauses a program that holds a folder and asserts that resuming the folder is refused: one error, and all files
+/// unchanged. Then kills the program.
 #[cfg(feature = "learn")]
 #[track_caller]
 pub(crate) fn is_not_resumed_while_it_goes_on(mut child: Child, folder: &Path) {

@@ -1,10 +1,10 @@
-//! Models beside each other: `fermata evaluate --compare`.
+//! Comparing models: `fermata evaluate --compare`.
 
 use std::path::Path;
 
 use crate::command::{refused, run};
 
-/// Predictions of two classes for rows with hashes: `right` rows of three are right. In the given order.
+/// Writes predictions of two classes for rows with hashes, in the given order: `right` rows of three are right.
 fn table(path: &Path, rows: &[usize], right: usize, scale: f64) {
     let mut text = "image,sha256,label,logit_happy,logit_sad\n".to_owned();
     for row in rows {
@@ -98,7 +98,7 @@ fn networks_that_were_trained_several_times_are_compared_by_their_means() {
     let out = path("seeds");
     let (code, text, errors) = run(&["evaluate", "--compare", &ce, &kd, "--out", &out]);
     assert_eq!(code, 0, "{errors}");
-    // Accuracies 1/3 and 2/3 of the one, 2/3 and 1 of the other.
+    // Accuracies 1/3 and 2/3 for one model, 2/3 and 1 for the other.
     assert!(text.contains("0.5000 ± 0.2357"), "{text}");
     assert!(text.contains("0.8333 ± 0.2357"), "{text}");
     assert!(text.contains("ce.1") && text.contains("kd.2"), "{text}");
@@ -112,7 +112,7 @@ fn networks_that_were_trained_several_times_are_compared_by_their_means() {
     assert!(text.contains("kd: 2 trainings, accuracy 0.8333"), "{text}");
     let page = std::fs::read_to_string(path("seeds/comparison.html")).unwrap();
     assert!(page.contains("Means over trainings"), "{page}");
-    // A path of two that is not there is named.
+    // If one of two paths does not exist, it is named.
     let none = format!("ce={},{}", path("a.csv"), path("none.csv"));
     refused(
         &["evaluate", "--out", &out, "--compare", &none, &kd],

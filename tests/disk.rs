@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use crate::skipped::skip;
 use crate::support::{fermata, wait_until};
 
-/// Runs a shell script in a mount namespace of its own, in which `$DISK` is a disk of 300 KiB. None where this machine
-/// lets nobody have one.
+/// Runs a shell script in a mount namespace of its own, in which `$DISK` is a disk of 300 KiB. `None` where this
+/// machine does not permit that.
 pub(crate) fn on_a_small_disk(disk: &Path, script: &str) -> Option<std::process::Output> {
     let mount = format!(
         "mount -t tmpfs -o size=300k tmpfs '{}' 2>/dev/null || exit 77",
@@ -74,7 +74,7 @@ run: {clock: asap}
     {
         assert!(incomplete(name), "{name} is not named: {said}");
     }
-    // Where the last bytes went to the videos there is no room for the report either; then the run says so.
+    // If the last bytes went to the videos, there is no room for the report either; then the run says so.
     if report.is_empty() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(
@@ -118,7 +118,7 @@ fn a_killed_run_leaves_no_file_that_looks_whole() {
     for name in ["left.mp4", "right.mp4", "faces.csv", "report.json"] {
         assert!(!out.join(name).exists(), "{name} looks whole");
     }
-    // A second run into the same folder takes no notice of what the killed one left.
+    // A second run into the same folder ignores what the killed one left.
     let output = Command::new(fermata())
         .args([
             "run",

@@ -1,5 +1,5 @@
-//! Tries the inputs that once broke a fuzz target, and those from which fuzzing starts. Finding new ones is
-//! `scripts/fuzz.sh`'s.
+//! Replays the inputs that once broke a fuzz target and those from which fuzzing starts. `scripts/fuzz.sh` finds new
+//! ones.
 
 use crate::support::repository;
 
@@ -10,11 +10,11 @@ use crate::support::repository;
 )]
 mod laws_of_input;
 
-/// Calls a fuzz target with every file that is kept for it.
+/// Calls a fuzz target with every file kept for it.
 fn try_kept_inputs(target: &str, check: fn(&[u8])) {
     for folder in ["corpus", "regressions"] {
         let folder = repository("tests/fuzz").join(folder).join(target);
-        // No input has broken every target yet.
+        // Some targets have never been broken, so a folder may be missing.
         for file in folder.read_dir().into_iter().flatten() {
             let path = file.expect("a file").path();
             // Shown only when the test fails.

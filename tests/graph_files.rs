@@ -1,4 +1,4 @@
-//! Reading and checking graph files: what is accepted, and what is refused with which words and where.
+//! Reading and checking graph files: what is accepted, and what is refused with which message and where.
 
 use fermata_engine::graph::{OnError, WhenFull, redact, schema};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ nodes:
 run: {clock: asap, drain: 2s}
 ";
 
-/// Every problem as `line:column message (help)`.
+/// Returns every problem as `line:column message (help)`.
 fn refused(text: &str) -> Vec<String> {
     let problems = load(text).expect_err("a graph with problems");
     problems
@@ -153,7 +153,7 @@ nodes:
 ";
     let mut options = options();
     let registry = Registry::builtin();
-    // Declared without a value and not used: nobody misses it.
+    // Declared without a value but not used, so it is not missed.
     let graph = Graph::parse("t.yaml", text, &registry, &options).unwrap();
     assert!(
         graph.resolved_yaml().contains("rate: 12.5"),

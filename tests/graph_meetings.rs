@@ -1,4 +1,4 @@
-//! Graph files whose streams meet: types along every way, queues that hold what a batch beside them holds back, lanes,
+//! Graph files whose streams meet: types along every path, queues sized for what a parallel batch holds back, lanes,
 //! and streams that are units of work.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ impl Payload for Pear {}
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// An actor of which nothing but its ports matters.
+/// Defines an actor of which only the ports matter.
 macro_rules! placed {
     ($actor:ident, $name:literal, $ports:expr) => {
         struct $actor;
@@ -63,7 +63,7 @@ placed!(
     Ports::new().any_input("in").keeps_streams_apart()
 );
 
-/// A source that ends at once.
+/// Defines a source that ends at once.
 macro_rules! tree {
     ($source:ident, $name:literal, $fruit:ty) => {
         struct $source;
@@ -93,11 +93,11 @@ tree!(PearTree, "pears", Pear);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BasketSettings {
-    /// How many.
+    /// The number of streams.
     count: u32,
 }
 
-/// Provides so many streams.
+/// Provides a number of streams.
 struct Baskets(u32);
 
 impl StreamProvider for Baskets {
@@ -179,7 +179,7 @@ fn an_output_like_the_first_input_carries_nothing_of_the_others() {
              eat: {{use: eat_apples, in: both}}\n"
         )
     };
-    // Their streams differ, which is another matter.
+    // Their streams differ, which is a different problem.
     let apples_first = read(&text("s", "p")).unwrap_err();
     assert!(!apples_first.contains("takes Apple"), "{apples_first}");
     let pears_first = read(&text("p", "s")).unwrap_err();
@@ -189,7 +189,8 @@ fn an_output_like_the_first_input_carries_nothing_of_the_others() {
     );
 }
 
-/// Two streams through a shared node; one of them then through a batch; and both again through a shared node.
+/// Builds a graph that takes two streams through a shared node, one of them then through a batch, and both again
+/// through a shared node.
 fn in_turn(end: &str, run: &str) -> Result<Graph, String> {
     read(&format!(
         "\
@@ -400,7 +401,7 @@ fn a_node_whose_state_spans_units_is_refused() {
     );
 }
 
-/// As many inputs as it is told to have, and as many outputs.
+/// Has as many inputs and outputs as `ports` says.
 struct Wide;
 
 impl Actor for Wide {

@@ -1,8 +1,8 @@
-//! The guide: its commands run as they stand, its pages are there, and those that are made from the code are current.
+//! The guide: its commands run exactly as printed, its pages exist, and the generated ones are up to date.
 //!
-//! A block `sh` is run by bash, in the order of the page, in a folder that has the project's graphs. A block `sh needs:
-//! WHAT` is run where that can be had, and says why it is not; a command in any other block is a mistake. A YAML block
-//! that begins with `# NAME.yaml` is that file.
+//! A block `sh` is run by bash, in the order of the page, in a folder with the project's graphs. A block `sh needs:
+//! WHAT` is run where that is available, and is reported as skipped otherwise; a command in any other block is an
+//! error. A YAML block that begins with `# NAME.yaml` is that file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,23 +10,23 @@ use std::process::Command;
 use crate::skipped::skip;
 use crate::support::{fermata, repository};
 
-/// Whether something is there.
+/// Returns whether something is available.
 type IsThere = fn() -> bool;
 
-/// What a block may need, and whether it can be had.
+/// What a block may need, and whether it is available.
 const NEEDS: [(&str, IsThere); 10] = [
     // Real videos and models.
     ("data", || std::env::var_os("FERMATA_DATA").is_some()),
-    // A program that was built with the feature.
+    // A program built with the feature.
     ("remote", || cfg!(feature = "remote")),
     ("camera", never),
     // Something that is not on this machine.
     ("network", never),
     ("other machines", never),
     ("FER2013", never),
-    // Another build of ONNX Runtime in the place of the usual one.
+    // Another build of ONNX Runtime in place of the usual one.
     ("openvino", never),
-    // The sources, and somebody who builds.
+    // The sources, and a build.
     ("cargo", never),
     // Time.
     ("minutes", never),
@@ -84,7 +84,7 @@ fn blocks(page: &Path) -> Vec<Block> {
     blocks
 }
 
-/// A folder in which the commands are typed, with the graphs and the model that ship.
+/// Creates a folder in which the commands are run, with the graphs and the model that ship.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(repository("graphs"), folder.path().join("graphs")).unwrap();
@@ -96,7 +96,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Two gray pictures of 48 x 48 pixels as a NumPy array.
+/// Returns two gray pictures of 48 x 48 pixels as a NumPy array.
 fn two_pictures() -> Vec<u8> {
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 48, 48), }";
     let mut file = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
@@ -223,7 +223,7 @@ fn what_is_made_from_the_code_is_current() {
     }
 }
 
-/// Comments for those who read the code are no help to those who write graphs.
+/// Comments written for readers of the code do not help users who write graphs.
 #[test]
 fn the_reference_speaks_to_who_writes_graphs() {
     for file in ["actors.md", "graph-files.md"] {
@@ -233,7 +233,7 @@ fn the_reference_speaks_to_who_writes_graphs() {
                 assert!(!text.contains(leak), "{file}:{}: {text}", line + 1);
             }
         }
-        // Below the name of an actor stands what it does.
+        // The description of an actor stands below its name.
         let mut actors = page.split("\n## `").skip(1);
         assert!(
             actors.all(|actor| {

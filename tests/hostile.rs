@@ -1,4 +1,4 @@
-//! What somebody made to do harm costs its own stream, or is refused; never the process, its memory or minutes.
+//! Malicious input costs its own stream or is refused; it never costs the process, its memory or minutes.
 
 mod models;
 mod whole_files;
@@ -12,7 +12,7 @@ use fermata_engine::{Graph, Problems, Registry};
 use crate::skipped::skip;
 use crate::support::{fermata, load, options};
 
-/// Runs the program with so much address space that honest work fits in it, and what is promised by a header does not.
+/// Runs the program with an address space that suffices for honest work but not for the sizes that a header claims.
 fn run_small(arguments: &[&str]) -> Output {
     let mut command = Command::new("bash");
     command.args(["-c", "ulimit -v 6000000; exec \"$0\" \"$@\"", fermata()]);
@@ -27,7 +27,7 @@ fn said(output: &Output) -> String {
         .concat()
 }
 
-/// The program ended by itself with this code, and said these words.
+/// Asserts that the program ended by itself with this code and printed these words.
 #[track_caller]
 fn assert_ended(output: &Output, code: i32, words: &str) {
     let said = said(output);
@@ -41,7 +41,7 @@ fn graph_in(folder: &Path, text: &str) -> PathBuf {
     file
 }
 
-/// A BMP file that says that it is of this size, and has no pixels.
+/// Returns a BMP file that claims this size and has no pixels.
 fn bmp_head(width: i32, height: i32) -> Vec<u8> {
     let mut bytes = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
     bytes.extend(width.to_le_bytes());
@@ -83,7 +83,7 @@ fn an_image_that_promises_gigabytes_counts_as_missed() {
     );
 }
 
-/// Makes a small video with the program `ffmpeg`; none, with a word, where that is not installed.
+/// Makes a small video with `ffmpeg`; reports that it is skipped and returns `None` where that is not installed.
 fn video(folder: &Path, name: &str, codec: &str) -> Option<PathBuf> {
     let path = folder.join(name);
     let made = Command::new("ffmpeg")
@@ -109,7 +109,7 @@ fn video(folder: &Path, name: &str, codec: &str) -> Option<PathBuf> {
     }
 }
 
-/// Changes a size that stands behind a mark, two bytes each for width and height.
+/// Enlarges a size that follows a mark, two bytes each for width and height.
 fn grow(path: &Path, mark: &[u8], behind: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let marks: Vec<usize> = (0..bytes.len() - mark.len())
@@ -134,7 +134,7 @@ fn a_video_that_promises_gigabytes_fails_its_own_stream() {
         return;
     };
     // ISO/IEC 14496-12, 8.5.2: 24 bytes, then the size of a visual sample entry. ITU-T T.81, B.2.2: three bytes, then
-    // that of a frame.
+    // the size of a frame.
     grow(&mp4, b"avc1", 24);
     grow(&avi, b"\xff\xc0", 3);
     let nodes = "nodes:\n  s: {use: video_source, each: stream, uri: \"${stream.uri}\"}\n  e: {use: discard, in: s}\nrun: {clock: asap}\n";
@@ -159,7 +159,7 @@ fn a_video_that_promises_gigabytes_fails_its_own_stream() {
             "run", &file, "--stream", &good, "--stream", &bad, "--out", &out, "-q",
         ]);
         let said = said(&output);
-        // What the pictures say of themselves may be less than what their container does.
+        // The size in the pictures may be smaller than the size in their container.
         let may_be_fine = words.is_empty() && output.status.code() == Some(0);
         assert!(may_be_fine || output.status.code() == Some(1), "{said}");
         assert!(said.contains(words), "{said}");
@@ -167,7 +167,7 @@ fn a_video_that_promises_gigabytes_fails_its_own_stream() {
         let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
         assert_eq!(report["streams"]["good"]["delivered"], 5, "{said}");
     }
-    // The limit can be set, also below what is honest.
+    // The limit can be set, even below an honest size.
     for (most, code) in [("3072", 0), ("3071", 1)] {
         let set = format!("nodes.s.max_pixels={most}");
         let out = tempfile::tempdir().unwrap();
@@ -296,7 +296,7 @@ fn payloads_beyond_memory_are_refused() {
         assert_ended(&output, 2, "nothing was started");
         assert!(!out.exists());
     }
-    // As much as is there is no mistake; as much as waits somewhere takes no memory.
+    // The `bytes` of a packet may be as large as memory allows, and a queue's limit reserves no memory.
     let text = "fermata: 1\nnodes:\n  s: {use: test_source, count: 5, bytes: 1MiB}\n  e: {use: discard, in: s, queue: {bytes: 100000GiB}}\n";
     assert!(load(text).unwrap().check(&Registry::builtin()).is_ok());
 }
@@ -337,7 +337,7 @@ fn arrays_without_values_or_with_too_many_are_refused() {
     }
 }
 
-/// Graphs that are large, in ways that each took minutes once.
+/// Graphs that are large in ways that each once took minutes.
 #[test]
 fn large_graphs_are_read_in_time() {
     let nodes = |count: usize, block: &dyn Fn(usize) -> String| {

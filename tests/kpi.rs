@@ -1,4 +1,4 @@
-//! `fermata kpi`: numbers against tables worked by hand and against pandas, wrong input, and the page.
+//! `fermata kpi`: numbers compared with tables worked out by hand and with pandas, wrong input, and the page.
 
 mod page;
 mod reports;
@@ -28,7 +28,7 @@ fn kpi(arguments: &[&str]) -> (i32, String, String) {
     )
 }
 
-/// A run's folder with these files.
+/// Creates a run's folder with these files.
 fn run_of(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -37,7 +37,7 @@ fn run_of(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// `kpi.json` of runs.
+/// Returns `kpi.json` of runs.
 fn measured(runs: &[&Path]) -> Value {
     let out = tempfile::tempdir().unwrap();
     let mut arguments: Vec<String> = runs.iter().map(|run| run.display().to_string()).collect();
@@ -68,7 +68,7 @@ fn listing(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Numbers are equal up to rounding, all else is equal.
+/// Asserts that numbers are equal up to rounding and everything else is equal.
 fn assert_close(found: &Value, expected: &Value, path: &str) {
     match (found, expected) {
         (found, Value::Object(fields)) => {
@@ -107,8 +107,8 @@ fn a_drawn_run_has_the_numbers_of_pandas() {
     }
 }
 
-/// Two people in twelve frames at uneven times, from 0 on; the tracker swaps them behind frame 5, frames 3 and 9 were
-/// dropped, one is not found in frame 4, and a box that is nobody is there once.
+/// Returns the table and the truth of two people in twelve frames at uneven times from 0 on. The tracker swaps them
+/// after frame 5, frames 3 and 9 were dropped, one person is not found in frame 4, and one box belongs to nobody.
 fn by_hand() -> (String, String) {
     let times = [0, 40, 100, 140, 200, 260, 300, 340, 420, 460, 500, 600];
     let (left, right) = ("0,0,100,100", "200,0,100,100");
@@ -116,7 +116,7 @@ fn by_hand() -> (String, String) {
     let mut faces = HEADER.to_owned();
     // The true labels; face 0 stands on the left.
     let (true_left, true_right) = ("aaaaaabbbbbb", "cccccccccccc");
-    // What was said of each place.
+    // The predicted label at each place.
     let (said_left, said_right) = ("aaa.abbbb.bb", "ccc..ccca.cc");
     for (n, time) in times.iter().enumerate() {
         let at = |labels: &str| labels.chars().nth(n).unwrap();
@@ -147,14 +147,14 @@ fn numbers_worked_by_hand_are_exactly_right() {
     let found = measured(&[run.path()]);
     let all = &found["runs"][0]["all"];
     assert_eq!(all, &found["runs"][0]["streams"]["x"]);
-    // Track 1: a a a a b | c c a c c: from frame 0 to 11 with 10 rows, flips at 5, 6, 8 and 10: 4 of 9 pairs.
-    // Track 2: c c c c | b b b b b: frames 0 1 2 5 6 7 8 10 11, one flip in 8 pairs. Track 9 has one row and no pair.
+    // Track 1: a a a a b | c c a c c: from frame 0 to 11 with 10 rows, flips at 5, 6, 8 and 10: 4 of 9 pairs. Track 2:
+    // c c c c | b b b b b: frames 0 1 2 5 6 7 8 10 11, one flip in 8 pairs. Track 9 has one row and no pair.
     let rate = (4.0 / 9.0 + 1.0 / 8.0) / 2.0;
-    // Excess: track 1 shows a, from frame 6 on (the other face) c: one true change; track 2 shows c, then b: one.
-    // Streaming, labels come 50 ms after their frame. Left, by frame: none yet, none yet (40 < 50), a (of 0 and 40, at
-    // 90), a, a, then at 260 the label of 200 (a, right), at 300 that of 200 again (310 is too late; b is true: wrong),
-    // at 340 the b of 260, b …: wrong at 0, 1 and 6. Right: wrong at 0 and 1; at 460 and 500 the wrong a of 420 is the
-    // newest (of 470: at 500 only, since 470 > 460), at 600 the c of 500. So 24 faces, wrong 3 + 3.
+    // Excess: track 1 shows a, then c from frame 6 on (the other face): one true change; track 2 shows c, then b: one.
+    // Streaming: labels arrive 50 ms after their frame. Left, by frame: none yet, none yet (40 < 50), a (of 0 and 40,
+    // at 90), a, a, then at 260 the label of 200 (a, right), at 300 the label of 200 again (310 is too late; b is true:
+    // wrong), at 340 the b of 260, b …: wrong at 0, 1 and 6. Right: wrong at 0 and 1; at 460 and 500 the wrong a of 420
+    // is the newest (of 470: at 500 only, since 470 > 460), at 600 the c of 500. So 24 faces, wrong 3 + 3.
     let expected = json!({
         "frames": 10,
         "tracks": 3,
@@ -165,7 +165,7 @@ fn numbers_worked_by_hand_are_exactly_right() {
         "excess_flips": 3,
         "true_changes": 2,
         "true_changes_not_followed": 0,
-        // 19 matched rows (the stranger is none): wrong are b at frame 5 on the left and a at frame 8 on the right.
+        // 19 matched rows (the stranger is not one): wrong are b at frame 5 on the left and a at frame 8 on the right.
         "accuracy": 17.0 / 19.0,
         "streaming_accuracy": 18.0 / 24.0,
         "detection_rate": 1.0,
@@ -174,7 +174,7 @@ fn numbers_worked_by_hand_are_exactly_right() {
         // Nothing lasts for half a second before it changes.
         "lag_ms": null,
         "lasting_changes_followed": 0,
-        // Only a report knows what was captured; without one the recording's time is the run's.
+        // Only a report says how much was captured; without one the recording's time is the run's.
         "fps_captured": null,
         "fps_processed": 9.0 / 0.6,
         "drops": null,
@@ -284,13 +284,13 @@ fn a_segment_that_begins_at_0_again_takes_no_time_back() {
     let faces = HEADER.to_owned() + &rows.collect::<String>();
     let run = run_of(&[("faces.csv", &faces)]);
     let all = &measured(&[run.path()])["runs"][0]["all"];
-    // 40 ms in each of the first two, nothing between them, a second before the last.
+    // 40 ms in each of the first two segments, nothing between them, a second before the last frame.
     let expected =
         json!({"time_to_first_label_ms": 80.0, "span_ms": 1080.0, "fps_processed": 4.0 / 1.08});
     assert_close(all, &expected, "all");
 }
 
-/// A face every 40 ms whose label flips every so many frames, with this latency.
+/// Returns a face every 40 ms whose label flips every `every` frames, with this latency.
 fn flicker(stream: &str, every: usize, latency: usize) -> String {
     let mut text = HEADER.to_owned();
     for n in 0..1000 {
@@ -328,7 +328,7 @@ fn differences_say_whether_they_are_more_than_noise() {
     assert_eq!(measures["flips_per_minute"]["verdict"], "less");
     assert_eq!(measures["latency_p50_ms"]["verdict"], "cannot tell");
     assert_eq!(measures["accuracy"]["difference"], Value::Null);
-    // A run beside itself differs in nothing.
+    // A run compared with itself shows no differences.
     let found = measured(&[calm.path(), calm.path()]);
     for (name, told) in found["differences"][0]["measures"].as_object().unwrap() {
         assert_eq!(told["verdict"], "cannot tell", "{name}");
@@ -415,7 +415,7 @@ fn drawn_people_are_measured_against_what_was_drawn() {
     );
     let truth = fs::read_to_string(out.join("left.truth.csv")).unwrap();
     assert_eq!(truth.lines().count(), 1 + 2 * 80);
-    // What is measured of a run stands beside what it says of itself.
+    // The measured numbers appear next to those that the run reports.
     let run = out.display().to_string();
     assert_eq!(kpi(&[&run]).0, 0);
     assert!(out.join("kpi.json").is_file());
@@ -443,7 +443,7 @@ run: {clock: asap}
     command.args(["run", "--quiet"]).arg(&graph);
     let mut running = command.arg("--out").arg(&out).spawn().unwrap();
     let part = out.join("truth.csv.part");
-    // Until more than the header has been written.
+    // Waits until more than the header has been written.
     while fs::metadata(&part).map_or(0, |file| file.len()) < 200 {
         std::thread::yield_now();
     }
@@ -461,7 +461,7 @@ run: {clock: asap}
     let report: Value = serde_json::from_str(&report).unwrap();
     let captured = report["streams"]["capture"]["captured"].as_u64().unwrap();
     let rows = truth.lines().count() as u64 - 1;
-    // The last frame may have been drawn ahead of its time, and is left out then or not.
+    // The last frame may have been drawn ahead of its time, in which case it may be left out.
     assert!(
         rows == captured || rows + 1 == captured,
         "{rows} of {captured}"

@@ -1,4 +1,4 @@
-//! The commands about models and predictions as a new user meets them. What the numbers mean is tested in the crate.
+//! The commands for models and predictions as a new user meets them. The numbers themselves are tested in the crate.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ use tch::Device;
 use crate::command::{refused, run};
 use crate::support::fermata;
 
-/// Predictions of two classes: `right` rows of three are right.
+/// Writes predictions of two classes: `right` rows of three are right.
 pub(crate) fn table(path: &Path, right: usize) {
     let mut text = "image,label,logit_happy,logit_sad\n".to_owned();
     for row in 0..30 {
@@ -24,7 +24,7 @@ pub(crate) fn table(path: &Path, right: usize) {
     std::fs::write(path, text).unwrap();
 }
 
-/// A .npy file of zeros.
+/// Writes an `.npy` file of zeros.
 pub(crate) fn zeros(path: &Path, shape: &[usize]) {
     let dimensions = shape
         .iter()
@@ -78,7 +78,7 @@ fn predictions_are_evaluated_calibrated_and_compared() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     table(&folder.path().join("test.csv"), 2);
     table(&folder.path().join("other.csv"), 1);
-    // The same rows in another order are still the rows that are evaluated.
+    // The same rows in another order still match the evaluated rows.
     let test = std::fs::read_to_string(path("test.csv")).unwrap();
     let (header, rows) = test.split_once('\n').unwrap();
     let turned: Vec<&str> = rows.lines().rev().collect();
@@ -137,7 +137,7 @@ fn predictions_are_evaluated_calibrated_and_compared() {
     assert!(code == 0 && text.contains("on 31 rows"), "{text}");
 }
 
-/// Seven pictures for each split, one of each expression, and their manifest.
+/// Writes seven pictures for each split, one of each expression, and their manifest.
 fn pictures(folder: &Path) -> String {
     let mut text = format!("{}\n", COLUMNS.join(","));
     for (number, split) in ["validation", "test"].into_iter().enumerate() {
@@ -207,7 +207,7 @@ fn a_manifest_is_made_and_passes_until_something_is_wrong() {
     );
 }
 
-/// A model folder with a new network whose weights say what scale its head has.
+/// Writes a model folder with a new network whose weights record the scale of its head.
 fn model(folder: &Path) -> String {
     let head = Head::ArcFace {
         classes: 7,
@@ -270,7 +270,7 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["source"]["split"], "test");
     assert!(json["temperature"]["value"].as_f64().unwrap() > 0.0);
-    // The predictions that it leaves are those that it measured.
+    // The predictions it leaves are the ones it measured.
     let predictions = path("out/predictions.npz");
     let (code, _, errors) = run(&[
         "evaluate",
@@ -283,7 +283,7 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     let again = std::fs::read_to_string(path("again/metrics.json")).unwrap();
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["raw"]["metrics"], json["raw"]["metrics"]);
-    // Cosines times the scale that the file names.
+    // Cosines times the scale recorded in the file.
     let logits = Npz::open(Path::new(&predictions))
         .unwrap()
         .floats("logits")
@@ -295,7 +295,7 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     assert!(largest > 0.1 && largest <= 12.0, "{largest}");
 
     std::fs::remove_file(folder.path().join("test3.png")).unwrap();
-    // All that cannot be read are named, and there are no predictions of the others.
+    // All unreadable images are named, and no predictions are written for the others.
     std::fs::write(folder.path().join("test5.png"), "no picture").unwrap();
     let out = path("broken");
     let asked = [&asked[..6], &[out.as_str()]].concat();
@@ -308,7 +308,7 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     assert!(!Path::new(&out).join("metrics.json").exists());
 }
 
-/// A model folder with a new network for one gray channel, and its weights, which say what training they are of.
+/// Writes a model folder with a new network for one gray channel, and its weights, which record their training.
 fn gray_model(folder: &Path) -> (String, String, String) {
     let name = "small_resnet18_w8_s2_c1";
     let head = Head::ArcFace {
@@ -357,7 +357,7 @@ fn a_model_with_one_channel_is_exported_inspected_and_evaluated() {
             &model,
         ])
     };
-    // The stem's stride is no tensor.
+    // The stem's stride is not visible in the tensors.
     let (code, _, errors) = export("small_resnet18_w8_s1_c1");
     assert!(
         code == 2 && errors.contains("is a checkpoint of small_resnet18_w8_s2_c1"),

@@ -1,4 +1,4 @@
-//! What the commands for networks, weights and predictions refuse: in one clear line, and without anything
+//! What the commands for networks, weights and predictions refuse: with one clear line, and without leaving anything
 //! half-written.
 
 use std::path::Path;

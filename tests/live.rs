@@ -1,4 +1,4 @@
-//! The live graph on real video: eight streams, one shared classifier, every frame once and in order.
+//! The live graph on real video: eight streams, one shared classifier, every frame exactly once and in order.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::skipped::data;
 use crate::support::{card_of_mini_xception, fermata};
 
-/// Frames of each video, as their README counts them.
+/// Frames of each video, as counted in their README.
 const VIDEOS: [(&str, usize); 8] = [
     ("intel_asl_again.mkv", 77),
     ("intel_face-demographics-walking-and-pause.mp4", 41),
@@ -19,12 +19,12 @@ const VIDEOS: [(&str, usize); 8] = [
     ("pyfeat_noface_face.mov", 169),
 ];
 
-/// Names of streams: letters of the alphabet.
+/// Returns a stream's name: a letter of the alphabet.
 fn stream_name(index: usize) -> String {
     char::from(b'a' + index as u8).to_string()
 }
 
-/// Presentation times as ffprobe has them, milliseconds.
+/// Returns the presentation times that ffprobe reports, in milliseconds.
 fn probe(video: &Path) -> Vec<f64> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
@@ -70,7 +70,7 @@ fn run_all(videos: &Path, detector: &Path, model: &Path, out: &Path) {
     );
 }
 
-/// (sequence, pts) of each frame in the order of the rows, by stream.
+/// Returns (sequence, pts) of each frame in the order of the rows, by stream.
 fn frames(csv: &Path) -> BTreeMap<String, Vec<(u64, f64)>> {
     let mut frames: BTreeMap<String, Vec<(u64, f64)>> = BTreeMap::new();
     let mut reader = csv::Reader::from_path(csv).expect("a CSV");

@@ -1,4 +1,4 @@
-//! The live page in a real browser, over the real program. With `FERMATA_SCREENSHOTS=DIR` it leaves pictures of itself
+//! The live page in a real browser, served by the real program. With `FERMATA_SCREENSHOTS=DIR` it leaves screenshots
 //! there.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -43,7 +43,7 @@ fn frames_move_streams_come_and_the_numbers_are_those_of_the_report() {
     browser.wait_for(&format!("{} > 1", sequence("yard")));
     browser.wait_for("document.getElementById('answer').textContent === 'yard begins'");
 
-    // An edge is chosen with the keyboard and tells of its packets.
+    // An edge is selected with the keyboard and shows its packets.
     browser.value(
         "document.querySelectorAll('#graph .edge')[3].dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'}));",
     );
@@ -55,7 +55,7 @@ fn frames_move_streams_come_and_the_numbers_are_those_of_the_report() {
     );
     screenshot(&mut browser, "desktop");
 
-    // The same numbers in the terminal's words.
+    // The terminal shows the same numbers.
     let top = String::from_utf8_lossy(&top(&[run.address()]).stdout).into_owned();
     assert!(top.starts_with("cameras  running"), "{top}");
     assert!(
@@ -109,7 +109,7 @@ fn the_page_asks_for_the_token_and_comes_back_when_its_server_does() {
     );
     browser.wait_for("document.getElementById('sign-in-error').textContent !== ''");
     screenshot(&mut browser, "sign-in");
-    // A fragment alone loads nothing anew.
+    // Changing only the fragment does not reload the page.
     browser.go("about:blank");
     browser.go(&format!("{url}#token=correct-horse-battery"));
     browser.wait_for(&format!("{} > 1", sequence("lobby")));
@@ -124,7 +124,7 @@ fn the_page_asks_for_the_token_and_comes_back_when_its_server_does() {
     browser.wait_for("document.getElementById('connection').dataset.state === 'open'");
     browser.wait_for(&format!("{} > 1", sequence("hall")));
 
-    // Who is at the terminal ends it: the page says so.
+    // The run is ended at the terminal: the page says so.
     again.interrupt();
     browser.wait_for("document.getElementById('log').textContent.includes('the run drains')");
     browser.wait_for("document.getElementById('summary').textContent.startsWith('over')");
@@ -133,7 +133,7 @@ fn the_page_asks_for_the_token_and_comes_back_when_its_server_does() {
 
 #[test]
 fn a_run_that_is_drained_at_its_terminal_is_draining_in_others() {
-    // A server that takes a message and never answers: what is in flight stays there.
+    // A server that accepts a message and never answers: packets in flight stay there.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let hook = folder.path().join("hook");
@@ -199,7 +199,7 @@ fn over_tls_the_page_is_seen_by_who_knows_its_certificate() {
     browser.wait_for(&format!("{} > 1", sequence("lobby")));
     drop(run);
 
-    // With a certificate of one's own.
+    // With a self-signed certificate.
     let folder = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -238,7 +238,7 @@ fn sixteen_streams_on_a_telephone_cost_what_is_on_its_screen() {
         browser.value(&sequence("camera-16")).is_null(),
         "it is off the screen"
     );
-    // Nothing hangs over the side.
+    // Nothing overflows horizontally.
     browser.wait_for("document.documentElement.scrollWidth <= 400");
     screenshot(&mut browser, "telephone");
     browser.value("document.querySelector('[aria-label=\"stream camera-16\"]').scrollIntoView();");
@@ -299,7 +299,7 @@ fn the_address_that_is_shown_can_be_asked_and_what_is_none_is_refused() {
     assert!(!run.url.contains("0.0.0.0"), "{}", run.url);
     std::net::TcpStream::connect(run.address()).unwrap();
 
-    // The graph that is typed behind it is taken for its address.
+    // A graph that follows `--serve` is taken for its address.
     let graph = run.folder.path().join("cameras.yaml");
     let mut command = Command::new(fermata());
     let output = command.args(["run", "--serve"]).arg(graph).output();
@@ -309,7 +309,7 @@ fn the_address_that_is_shown_can_be_asked_and_what_is_none_is_refused() {
     assert!(errors.contains("name it before --serve"), "{errors}");
 }
 
-/// What a server says to a request with these lines.
+/// Returns a server's answer to a request with these lines.
 fn ask(address: &str, lines: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     let request = format!("{lines}\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -1,4 +1,4 @@
-//! What the live page shows of faces, cameras that are away and what is too slow, and its buttons, in a real browser.
+//! What the live page shows of faces, absent cameras and bottlenecks, and its buttons, in a real browser.
 
 use crate::browser::Browser;
 use crate::nats_server::Server;
@@ -7,7 +7,7 @@ use crate::servers::{self, Sending};
 use crate::site::{self, ONE_CAMERA};
 use crate::support::repository;
 
-/// Whether the text of a part of the page has these words.
+/// Returns an expression: whether the text of a part of the page contains these words.
 fn says(part: &str, words: &str) -> String {
     format!("document.getElementById('{part}').textContent.includes('{words}')")
 }
@@ -46,7 +46,7 @@ nodes:
         "[...document.querySelectorAll('.face .bar i')].map((bar) => parseInt(bar.style.height))";
     browser.wait_for(&format!("{bars}.length >= 7 && Math.max(...{bars}) > 20"));
     let timeline = tile("lobby", ".face .timeline");
-    // Some of its pixels have a colour, and it says in words what they mean.
+    // Some of its pixels are coloured, and its text says what they mean.
     browser.wait_for(&format!(
         "{timeline}.getContext('2d').getImageData(0, 0, {timeline}.width, 1).data.some((part) => part > 0)"
     ));
@@ -95,7 +95,7 @@ nodes:
     browser.wait_for(
         "document.getElementById('bottleneck').textContent.startsWith('yard is offline')",
     );
-    // The edge that drops is marked, keeps its rate, and says so to who cannot see it.
+    // The dropping edge is marked, keeps its rate, and says so to users who cannot see it.
     let edge = "document.querySelectorAll('#graph .edge')[1]";
     browser.wait_for(&format!("{edge}.dataset.level === 'full'"));
     browser.wait_for(&format!("/\\d\\/s −[\\d.]+\\/s$/.test({edge}.textContent)"));
@@ -105,7 +105,7 @@ nodes:
     drop(run);
 }
 
-/// It sends a second of pictures to each who connects, and closes.
+/// The camera sends a second of pictures to each client, then closes the connection.
 #[test]
 fn a_camera_that_goes_away_and_comes_back_is_seen_doing_so() {
     let mut browser = Browser::open();
@@ -173,7 +173,7 @@ fn streams_are_opened_again_removed_and_put_away_and_the_run_is_stopped() {
 #[test]
 fn a_graph_is_not_cut_however_wide_the_window_is() {
     let mut browser = Browser::open();
-    // Ten nodes one after another, and two sources beside each other.
+    // Ten nodes in a row, and two parallel sources.
     let mut graph = "\
 fermata: 1
 name: cameras
@@ -242,7 +242,7 @@ fn a_part_of_a_site_says_by_whose_clocks_its_latencies_are() {
     gate.kill().unwrap();
     gate.wait().unwrap();
     drop(run);
-    // Where all is on one machine there is nothing to say.
+    // With everything on one machine there is nothing to show.
     let run = ServedRun::start("{lobby: 20}", "127.0.0.1:0", &[]);
     browser.go(&run.url);
     browser.wait_for(&state("lobby", "running"));

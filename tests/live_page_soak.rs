@@ -1,6 +1,6 @@
-//! The page open over sixteen streams: the run beside it loses no row, and a browser that reads a byte a second changes
-//! nothing for another. With `FERMATA_SOAK` for five minutes, at a pace that takes about half of the machine, and then
-//! rates and memory are held too.
+//! The page open over sixteen streams: the run loses no row, and a browser that reads one byte per second does not
+//! affect another. With `FERMATA_SOAK` it runs for five minutes at a pace that takes about half of the machine, and
+//! also checks rates and memory.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -22,11 +22,11 @@ use crate::support::{fermata, wait_until};
 
 /// The cameras of a soak.
 const STREAMS: usize = 16;
-/// Parts of a soak; beside every other one is the slow browser, so that what else the machine does falls on both.
+/// Parts of a soak; the slow browser runs in every other one, so that other load on the machine affects both kinds.
 const PARTS: usize = 6;
-/// A part of a soak.
+/// The length of a part of a soak.
 const PART: Duration = Duration::from_secs(50);
-/// Share of the machine that the streams are to take.
+/// Share of the machine that the streams should take.
 const SHARE: f64 = 0.5;
 
 fn names() -> Vec<String> {
@@ -40,7 +40,7 @@ fn streams() -> String {
     format!("{{{}}}", streams.join(", "))
 }
 
-/// A browser that asks for every picture and reads a byte a second. It comes back when the server has had enough of it.
+/// A browser that requests every picture and reads one byte per second. It reconnects when the server disconnects it.
 struct SlowBrowser {
     over: Arc<AtomicBool>,
     bytes: JoinHandle<u64>,
@@ -73,7 +73,7 @@ impl SlowBrowser {
                     if socket.send(Message::text(credit.clone())).is_err() {
                         break;
                     }
-                    // Past the WebSocket, which would read as much as there is.
+                    // Bypasses the WebSocket, which would read everything available.
                     match socket.get_mut().read(&mut [0]) {
                         Ok(0) => break,
                         Ok(read) => bytes += read as u64,
@@ -96,7 +96,7 @@ impl SlowBrowser {
     }
 }
 
-/// Opens the page so that every tile is on the screen, and begins to count what it paints.
+/// Opens the page with every tile on the screen, and starts counting what it paints.
 fn open_page(browser: &mut Browser, run: &ServedRun) {
     browser.resize(1440, 3000);
     browser.go(&run.url);
@@ -113,7 +113,7 @@ fn open_page(browser: &mut Browser, run: &ServedRun) {
     );
 }
 
-/// Ends a run by its page, and holds its table against its report.
+/// Ends a run by its page, and compares its table with its report.
 fn end(browser: &mut Browser, run: ServedRun) -> Value {
     browser.value("window.confirm = () => true; document.getElementById('drain').click();");
     let table = run.folder.path().join("out/faces.csv");
@@ -149,7 +149,7 @@ fn sixteen_streams_lose_no_row_beside_a_page_and_a_browser_that_reads_a_byte_a_s
     slow.end();
 }
 
-/// Runs the cameras without a page; the report, and the seconds of processor time that it took.
+/// Runs the cameras without a page; returns the report and the processor time used, in seconds.
 fn without_page(settings: &[String]) -> (Value, f64) {
     let folder = tempfile::tempdir().unwrap();
     let graph = folder.path().join("cameras.yaml");
@@ -177,7 +177,7 @@ fn without_page(settings: &[String]) -> (Value, f64) {
     )
 }
 
-/// Packets a second.
+/// Returns packets per second.
 fn rate(report: &Value) -> f64 {
     sum(report, "captured") as f64 / report["wall_s"].as_f64().unwrap()
 }
@@ -232,7 +232,7 @@ fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row_and_no_
         rate(&report),
         sum(&report, "missed")
     );
-    // The first part is for pools, caches and compilers to fill.
+    // The first part is left out: pools, caches and compilers fill up in it.
     let (early, late) = (&measured[1], &measured[PARTS - 1]);
     for (what, early, late, slack) in [
         ("the program", early.program, late.program, 8_000_000),
@@ -246,7 +246,7 @@ fn a_page_that_is_open_for_minutes_takes_no_more_memory_and_costs_no_row_and_no_
         with > 0.98 * without,
         "{with} frames/s, {without} without a page"
     );
-    // The first part has no other before it to be compared with.
+    // The first part is left out here too: no part without the slow browser precedes it.
     let mean = |first: usize| {
         let parts = measured.iter().skip(first).step_by(2);
         let rates: Vec<f64> = parts.map(|part| part.pictures_per_s).collect();

@@ -1,7 +1,7 @@
-//! The integration tests: one program, a module for each behaviour. Tests on real video and models look for them in
-//! `FERMATA_DATA` and say so when it is not set (`skipped`).
+//! The integration tests: one program, with a module for each behaviour. Tests on real video and models look for them
+//! in `FERMATA_DATA` and report themselves as skipped when it is not set (`skipped`).
 
-// All of this program is tests, also the functions that several of them share.
+// All of this program is tests, including the functions that several of them share.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "live")]

@@ -1,5 +1,5 @@
-//! The commands about manifests as a new user meets them. What is one picture, and what a recipe leaves out, is tested
-//! in the crate.
+//! The commands for manifests as a new user meets them. What counts as one picture, and what a recipe leaves out, is
+//! tested in the crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -51,10 +51,10 @@ fn drawn_faces_are_a_manifest_that_passes_and_is_the_same_again() {
         &["is there already; --overwrite replaces it"],
     );
     succeeded(drawn(&set, &["--test", "0.4", "--overwrite"]));
-    // With the pictures' hashes.
+    // The manifest includes the pictures' hashes.
     assert_eq!(read(&path("set/manifest.csv")), first);
 
-    // A recipe takes them over as they are: scenes stay together, and their splits stay.
+    // A recipe keeps the pictures as they are: scenes stay together, and splits are unchanged.
     std::fs::write(
         path("recipe.yaml"),
         "manifests: [{manifest: set/manifest.csv}]\n",
@@ -228,7 +228,7 @@ fn rows_are_counted_and_folded_by_group() {
         &["manifest", "fold", &manifest, "--folds", "1"],
         &["2..=1000"],
     );
-    // Four scenes are not enough for so many.
+    // Four scenes are too few for that many folds.
     refused(
         &["manifest", "fold", &manifest, "--folds", "40"],
         &["use fewer folds, or a manifest with more groups"],
@@ -414,7 +414,7 @@ fn wrong_labels_are_put_into_training_rows_alone() {
         changed += usize::from(wrong);
     }
     assert!(changed > 0);
-    // Its images are where they were.
+    // Its images are still at their original place.
     succeeded(run(&["manifest", "validate", &path("noisy/manifest.csv")]));
     let report: serde_json::Value =
         serde_json::from_str(&read(&path("noisy/label_noise.json"))).unwrap();

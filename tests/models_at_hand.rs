@@ -1,4 +1,4 @@
-//! `fermata models` with a catalogue of one's own, against a server that breaks off, lies, redirects for ever and sends
+//! `fermata models` with a custom catalogue, against a server that breaks off, lies, redirects for ever or sends
 //! something else.
 
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ fn weights() -> Vec<u8> {
         .collect()
 }
 
-/// A server with the model under several addresses, of which few are honest.
+/// Starts a server with the model under several addresses, most of which misbehave.
 fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -52,7 +52,7 @@ fn answer(mut connection: TcpStream) -> std::io::Result<()> {
     };
     let length = rest.len();
     let (head, body) = match first.split(' ').nth(1).unwrap_or_default() {
-        // The rest comes when it is asked for.
+        // The rest is sent when it is requested.
         "/off" => (
             format!("{status}\r\nContent-Length: {length}"),
             rest[..length.min(30_000)].to_owned(),
@@ -76,7 +76,7 @@ fn answer(mut connection: TcpStream) -> std::io::Result<()> {
     connection.write_all(&[head.as_bytes(), &body].concat())
 }
 
-/// A folder with a catalogue that has one model, at these addresses.
+/// A folder with a catalogue of one model, at these addresses.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -96,7 +96,7 @@ impl Place {
         self.0.path().join("models/small/model.onnx")
     }
 
-    /// Exit code and all that is said.
+    /// Runs a `models` command; returns its exit code and all its output.
     fn models(&self, arguments: &[&str]) -> (i32, String) {
         let output = Command::new(fermata())
             .args(["models", "--catalogue", "catalogue.yaml"])
@@ -161,7 +161,7 @@ fn servers_that_lie_are_named_one_by_one_and_nothing_gets_the_models_name() {
     assert!(!place.weights().exists());
     place.says(&["verify", "small"], 1, &["small"]);
 
-    // A mirror goes first, and a folder needs no server.
+    // A mirror is tried first, and a folder needs no server.
     place.says(
         &["pull", "small", "--mirror", "http://127.0.0.1:1/"],
         1,
@@ -217,7 +217,7 @@ fn the_catalogue_that_ships_is_listed_and_has_the_cards_of_classifiers() {
     }
     let (code, card) = run(&["card", "mini-xception"]);
     assert!(code == 0 && card.contains("colour: gray"), "{card}");
-    // A card that is pulled can be used as it is.
+    // A pulled card can be used as it is.
     let catalogue = std::fs::read_to_string(repository("models/catalogue.yaml")).unwrap();
     let catalogue = fermata_pull::Catalogue::read(&catalogue).unwrap();
     let cards = catalogue.models.iter();

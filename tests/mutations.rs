@@ -1,8 +1,8 @@
-//! Damaged and malicious files: real ones with bits flipped, parts cut off, zeroed and doubled. Each is read or
-//! refused; none brings the process down, keeps it busy or makes it large. Fuzzing with coverage, of texts alone, is
-//! `scripts/fuzz.sh`'s.
+//! Damaged and malicious files: real ones with bits flipped and with parts truncated, zeroed or duplicated. Each is
+//! read or refused; none crashes the process, keeps it busy or makes it large. Fuzzing with coverage, for texts only,
+//! is done by `scripts/fuzz.sh`.
 //!
-//! `FERMATA_MUTATIONS` is how many files of each kind are tried (25), `FERMATA_MUTATIONS_SEED` which ones (14).
+//! `FERMATA_MUTATIONS` sets how many files of each kind are tried (25), `FERMATA_MUTATIONS_SEED` which ones (14).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,16 +15,15 @@ use fermata_vision::{FramePool, ModelCard, image_file};
 
 use crate::skipped::skip;
 
-/// Address space of the process that reads: libtorch alone takes a good part of it.
+/// The address space of the process that reads: libtorch alone takes a large part of it.
 const MOST_KIB: u64 = 12_000_000;
-/// Memory that is really used, at its most.
+/// The peak resident memory allowed.
 const MOST_RESIDENT_KIB: u64 = 1_500_000;
-/// Frames that are decoded of a file.
+/// Frames decoded per file.
 const MOST_FRAMES: usize = 200;
-/// A file that keeps the process longer hangs it. All of them together take a few minutes, whatever else the machine
-/// does.
+/// A file that takes longer hangs the process. All of them together take a few minutes, whatever else the machine does.
 const MOST_TIME: Duration = Duration::from_secs(40);
-/// Exit code of a process that hangs.
+/// The exit code of a process that hangs.
 const HANGS: i32 = 124;
 
 const FOLDER: &str = "FERMATA_MUTATED_FOLDER";
@@ -34,7 +33,7 @@ fn number(variable: &str, default: u64) -> u64 {
     given.map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// The same numbers for the same seed (Steele, Lea and Flood's SplitMix64).
+/// A generator that yields the same numbers for the same seed (Steele, Lea and Flood's SplitMix64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -51,7 +50,7 @@ impl Numbers {
     }
 }
 
-/// A file with something wrong, more often near its beginning, where its structure is told.
+/// Damages a file, more often near its beginning, which describes its structure.
 fn mutated(whole: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     let place = |numbers: &mut Numbers, length: usize| match numbers.below(3) {
@@ -82,7 +81,7 @@ fn mutated(whole: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     bytes
 }
 
-/// Whole files of every kind that is read.
+/// Makes whole files of every kind that is read.
 fn whole_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for (name, codec) in [
@@ -103,7 +102,7 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
         ("k.wmv", "wmv2"),
         ("k.ogv", "libtheora"),
         ("k.ivf", "libvpx"),
-        // It knows the sizes of television alone.
+        // GXF supports only television sizes.
         ("t.gxf", "mpeg2video -s 720x576 -q:v 31"),
         (
             "u.mp4",
@@ -118,7 +117,7 @@ fn whole_files(folder: &Path) -> Vec<PathBuf> {
             .args(["testsrc=size=96x64:rate=25:duration=0.6", "-c:v"])
             .args(codec.split(' '))
             .arg(&path)
-            // libx265 speaks whatever it is told.
+            // libx265 prints messages whatever its settings.
             .stderr(Stdio::null())
             .status();
         match made {
@@ -178,7 +177,7 @@ fn damaged_files_are_read_or_refused() {
     for file in &files {
         assert!(is_read(file, &pool), "{} is whole", file.display());
     }
-    // Some at a time, so that the disk does not fill.
+    // In batches, so that the disk does not fill up.
     for begun in (0..count).step_by(100) {
         let folder = tempfile::tempdir().unwrap();
         for file in &files {
@@ -224,7 +223,7 @@ fn damaged_files_are_read_or_refused() {
     }
 }
 
-/// What the other test runs in a process of its own.
+/// Runs in a process of its own, started by the other test.
 #[test]
 #[ignore = "reads what another test has made"]
 fn reads_a_folder() {
@@ -263,7 +262,7 @@ fn reads_a_folder() {
     assert!(peak < MOST_RESIDENT_KIB, "{peak} KiB");
 }
 
-/// Ends the process once a file has begun and nothing has for too long.
+/// Ends the process if a file has been started and nothing has followed for too long.
 fn ending_hangs() -> Sender<()> {
     let (begun, begins) = mpsc::channel();
     std::thread::spawn(move || {
@@ -285,11 +284,11 @@ fn is_read(file: &Path, pool: &FramePool) -> bool {
     let text = || String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("png" | "jpg" | "bmp") => image_file::read(file, pool).is_ok(),
-        // One that moves is a picture, or a video of which libav reads nothing.
+        // An animated one is a picture, or a video of which libav reads nothing.
         Some("webp") => image_file::read(file, pool).is_ok() | is_video_read(file),
         Some("card") => ModelCard::parse(&text(), file).is_ok(),
         Some("yaml") => {
-            // Which files a graph includes must not be left to chance.
+            // A mutation must not decide which files a graph includes.
             let text = text().replace("include", "exclude");
             let graph = fermata_engine::Graph::parse(
                 "q.yaml",

@@ -1,5 +1,5 @@
-//! Models by OpenVINO, in f32 and bf16, beside ONNX Runtime's own kernels: through the program, where its build of ONNX
-//! Runtime is installed.
+//! Models run by OpenVINO, in f32 and bf16, compared with ONNX Runtime's own kernels: through the program, where its
+//! build of ONNX Runtime is installed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whether the ONNX Runtime that tests use knows OpenVINO.
+/// Returns whether the ONNX Runtime that tests use supports OpenVINO.
 fn is_installed() -> bool {
     let said = program(&["doctor"]).stdout;
     let said = String::from_utf8_lossy(&said);
@@ -28,7 +28,7 @@ fn is_installed() -> bool {
         .any(|line| line.starts_with("ok") && line.contains("OpenVINO provider"))
 }
 
-/// A row of the table with a box that was detected: box, score, smoothed label.
+/// A row of the table with a detected box: box, score, smoothed label.
 struct Found {
     rect: [f64; 4],
     score: f64,
@@ -58,19 +58,19 @@ fn faces(path: &Path) -> Faces {
     faces
 }
 
-/// How the faces of two runs differ.
+/// The differences between the faces of two runs.
 #[derive(Debug, Default)]
 struct Differences {
     faces: usize,
     labels: usize,
     /// Faces whose boxes differ by more than 2 pixels and more than 3 % of their width.
     moved: usize,
-    /// Most that a side of a box differs by, as a share of its width.
+    /// The largest difference of a side of a box, as a share of the box's width.
     share: f64,
     score: f64,
 }
 
-/// A face that only one run has must have nearly been lost in it.
+/// Compares the faces of two runs. A face found in only one of them must have a score close to the threshold.
 fn differences(one: &Faces, other: &Faces, least_score: f64) -> Differences {
     let mut differences = Differences::default();
     assert!(one.keys().eq(other.keys()), "the same frames");

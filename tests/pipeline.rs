@@ -1,6 +1,6 @@
-//! The whole way in small: drawn people → two teachers, each of two folds → their softlabels → students → a model with
-//! which the live graph reads people whom nothing has seen. What each step does alone is tested where it is; here it is
-//! whether they fit together, and whether it pays: accuracies are held against bounds that chance (one in seven) does
+//! The whole pipeline in small: drawn people → two teachers, each of two folds → their softlabels → students → a model
+//! with which the live graph classifies people that no model has seen. Each step is tested on its own elsewhere; this
+//! tests that the steps fit together, and that they work: accuracies must exceed bounds that chance (one in seven) does
 //! not reach.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The settings of a training with this objective.
+/// Returns the settings of a training with this objective.
 fn settings(objective: &str) -> String {
     format!(
         "architecture: small_resnet18_w8_s2_c1
@@ -44,7 +44,7 @@ fn json(data: &Data, path: &str) -> Value {
     serde_json::from_slice(&fs::read(data.path(path)).unwrap()).unwrap()
 }
 
-/// What a model gets right of the test rows, by the command.
+/// Returns a model's accuracy on the test rows, measured by the command.
 fn accuracy(data: &Data, run: &str) -> f64 {
     let (model, out) = (
         data.text(&format!("{run}/model")),
@@ -100,7 +100,7 @@ fn from_drawn_people_to_a_student_in_the_live_graph() {
     let teacher = accuracy(&data, "whole");
     assert!(teacher > 0.45, "the teacher has {teacher}");
 
-    // Weights are chosen where both teachers have seen nothing: on validation rows.
+    // Weights are chosen on rows that neither teacher has seen: validation rows.
     let teachers = format!(
         "--teacher narrow={},{} --teacher wide={},{}",
         data.text("f0/model"),
@@ -119,8 +119,8 @@ fn from_drawn_people_to_a_student_in_the_live_graph() {
         assert!(best >= alone["alone"]["macro_f1"].as_f64().unwrap());
     }
 
-    // Each is asked by the model of its two that has not seen the row, with the weights and temperatures that the
-    // search has printed.
+    // For each teacher, the one of its two models that has not seen the row is used, with the weights and temperatures
+    // that the search printed.
     let (out, config) = (data.text("soft"), data.text("training.yaml"));
     let (_, typed) = said.split_once("weightings:").expect("what can be typed");
     let typed = typed.lines().next().unwrap_or_default().trim();
@@ -176,12 +176,13 @@ fn from_drawn_people_to_a_student_in_the_live_graph() {
     losses.dedup();
     assert_eq!(losses.len(), 4, "each objective trains otherwise");
     println!("divergence from the ensemble: {divergences:.3?}");
-    // The students of one network see the same pictures in the same order: what brings them nearer is the ensemble.
+    // The students have the same network and see the same pictures in the same order: only the ensemble brings them
+    // closer.
     for distilled in &divergences[1..] {
         assert!(*distilled < 0.9 * divergences[0], "{divergences:?}");
     }
 
-    // What no student may learn from: softlabels of other views.
+    // No student may learn from softlabels of other views.
     let other = settings("{distillation: {plain: {temperature: 2, alpha: 0.5}}}");
     data.write("training.yaml", &other.replace("shift: 0.03", "shift: 0.1"));
     refused(
@@ -189,7 +190,7 @@ fn from_drawn_people_to_a_student_in_the_live_graph() {
         &["augmentation.shift: 0.03 in the softlabels, 0.1 in the training"],
     );
 
-    // What a training that is taken up may not go on with: softlabels of another temperature in their place.
+    // A resumed training may not continue with softlabels of another temperature in place of its own.
     let before = report["alignment"]["teachers"][0]["temperature"].clone();
     fs::remove_dir_all(data.path("soft")).unwrap();
     let others =
@@ -236,7 +237,7 @@ run: {{clock: asap}}
     let kpi = json(&data, "kpi/kpi.json");
     let all = &kpi["runs"][0]["all"];
     assert_eq!(all["frames"], 300);
-    // While an expression changes it is half of each.
+    // While an expression changes, it is half of each.
     let accuracy = all["accuracy"].as_f64().unwrap();
     println!("live: {accuracy:.3}");
     assert!(accuracy > 0.25, "live: {accuracy}");

@@ -7,7 +7,7 @@ use crate::command::{run, was_refused};
 use crate::skipped::data;
 use crate::support::{card_of_mini_xception, fermata, wait_until_or};
 
-/// Runs a graph into a folder; it must be refused with these words, and leave nothing behind.
+/// Runs a graph into a folder and asserts that it is refused with these words and leaves nothing behind.
 fn refused(graph: &str, more: &[&str], words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("graph.yaml");
@@ -82,7 +82,7 @@ fn the_demo_writes_what_it_promises() {
         ),
         "{rows}"
     );
-    // The model that ships reads people that it has not seen.
+    // The model that ships classifies people that it has not seen.
     let (code, table, errors) = run(&["kpi", &out_text]);
     assert!(code == 0 && table.contains("right"), "{table}{errors}");
     let kpi = std::fs::read_to_string(out.join("kpi.json")).unwrap();
@@ -109,7 +109,7 @@ fn every_graph_that_ships_is_right() {
         let path = crate::support::repository(&format!("graphs/{graph}.yaml"));
         let mut options = crate::support::options();
         let text = std::fs::read_to_string(&path).unwrap();
-        // The benchmark takes whatever model it is given.
+        // The benchmark accepts any model.
         if text.contains("model: null") {
             options.overrides.params = vec!["model=models/expression".to_owned()];
         }
@@ -361,7 +361,7 @@ fn ctrl_c_finishes_what_is_in_flight() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("the program");
-    // Both videos have begun: a stream of which no frame has come has none, and its file is empty.
+    // Waits until both videos have begun: the file of a stream without frames is empty.
     let begun = |name: &str| {
         let part = std::fs::metadata(out.join(name));
         part.is_ok_and(|part| part.len() > 0)

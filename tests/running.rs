@@ -1,4 +1,4 @@
-//! Graphs that run: what arrives, in which order, and whether the books say so.
+//! Graphs that run: what arrives, in which order, and whether the books record it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use fermata_engine::{Registry, RunOptions};
 
 use crate::support::{assert_balanced, run, start, start_with, wait_until};
 
-/// How long a run that is not stuck may take, on a machine however busy.
+/// How long a run that is not stuck may take, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
@@ -174,12 +174,12 @@ nodes:
   end:    {use: discard, in: slow}
 run: {clock: live}
 ");
-    // The last packet was due after 290 ms and is through after 600 ms at the earliest.
+    // The last packet was due after 290 ms and arrives after 600 ms at the earliest.
     let latency = report.streams["source"].sinks["end"].latency_ms;
     assert!(latency.max > 250.0, "{latency:?}");
 }
 
-/// The report and the faults are kept behind locks of their own.
+/// The report and the faults are guarded by separate locks.
 #[test]
 fn a_run_can_be_asked_for_its_report_while_faults_are_found() {
     let streams: Vec<String> = (0..60).map(|number| format!("s{number}: x")).collect();
@@ -197,7 +197,7 @@ nodes:
     let is_over = Arc::new(AtomicBool::new(false));
     for _ in 0..2 {
         let (handle, is_over) = (running.handle(), Arc::clone(&is_over));
-        // Not joined: were it stuck, the test must fail and not hang.
+        // Not joined: if it got stuck, the test must fail rather than hang.
         std::thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
                 assert!(handle.report().faults.len() <= 60);
@@ -214,7 +214,7 @@ nodes:
     assert_balanced(&report);
 }
 
-/// With its end the run is over, unless it knows that another one is to come.
+/// When the stream ends, the run would be over, but it knows that another stream is to come.
 #[test]
 fn the_only_stream_is_replaced_again_and_again() {
     let text = "\
@@ -234,7 +234,7 @@ run: {clock: live}
         names.push(name);
     }
     assert!(handle.replace_stream("door.101", "", "x").is_err());
-    // A name that is refused ends nothing.
+    // A refused name ends nothing.
     wait_until("packets of the last one", || {
         let stream = handle.stream_report("door.101");
         stream.is_some_and(|stream| stream.delivered > 10)

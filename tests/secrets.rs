@@ -1,4 +1,4 @@
-//! Secrets are not shown: neither by the program nor in what a run leaves, whatever characters they are made of and
+//! Secrets are not shown, neither by the program nor in what a run leaves, whatever characters they consist of and
 //! wherever in a graph they stand.
 
 mod parameters;
@@ -13,10 +13,10 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use crate::command::{interrupt, start_unheard};
 use crate::support::{fermata, wait_until};
 
-/// Each secret begins with this, so that a single letter of it cannot be mistaken for something else.
+/// The beginning of each secret, so that a single letter of it cannot be mistaken for something else.
 const MARK: &str = "Zq7";
 
-/// Which secrets are made up.
+/// The seed of the secrets.
 const SEED: u64 = 14;
 
 /// A small generator: the same numbers for the same seed (Steele, Lea and Flood's SplitMix64).
@@ -36,13 +36,13 @@ impl Numbers {
     }
 }
 
-/// A secret in pieces, each of which has the mark, with characters between them that something may take for an end.
+/// Returns a secret in pieces, each of which has the mark, separated by characters that a parser may take for its end.
 fn secret(numbers: &mut Numbers, number: usize, query: bool) -> String {
     const BETWEEN: [&str; 22] = [
         "", "'", "\"", "`", " ", "/", ";", ":", ",", "%20", "%40", "\\", "{", "}", "$", "<", "|",
         "..", "é", "?", "#", "=",
     ];
-    // Behind these, nobody can say what is the secret and what its neighbour.
+    // After the characters left out here, the end of the secret is ambiguous.
     let between = if query {
         &BETWEEN[..20]
     } else {
@@ -57,7 +57,7 @@ fn secret(numbers: &mut Numbers, number: usize, query: bool) -> String {
     secret
 }
 
-/// An address with a secret in it.
+/// Returns an address with a secret in it.
 fn address(numbers: &mut Numbers, number: usize) -> String {
     let host = "127.0.0.1:9";
     match numbers.below(6) {
@@ -116,12 +116,12 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// An address as a graph file has it.
+/// Returns an address as written in a graph file.
 fn in_file(uri: &str) -> String {
     quoted(&uri.replace("${", "$${"))
 }
 
-/// Every file that a run has left, and its contents.
+/// Returns every file that a run has left, and its contents.
 fn left(folder: &Path) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(folder).expect("a folder").flatten();
     entries
@@ -142,8 +142,7 @@ nodes:
 run: {drain: 2s}
 ";
 
-/// Starts a graph of cameras that nobody answers for, ends it once all have been tried, and looks at everything that
-/// there is then.
+/// Runs a graph of unreachable cameras, ends it once all have been tried, and checks all its output and files.
 fn run_and_look(graph: &str, arguments: &[&str], streams: usize) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = (folder.path().join("graph.yaml"), folder.path().join("out"));
@@ -182,9 +181,9 @@ fn run_and_look(graph: &str, arguments: &[&str], streams: usize) -> Vec<(String,
     texts
 }
 
-/// Addresses that a graph can have, each with a secret of another shape.
+/// Returns addresses that a graph accepts, each with a secret of another shape.
 fn two_hundred() -> Vec<String> {
-    // A raw `/` in a password can be refused, which another test looks at.
+    // A raw `/` in a password can be refused, which another test covers.
     let graph = |uri: &str| format!("fermata: 1\nstreams: {{a: {}}}\n{NODES}", in_file(uri));
     let addresses: Vec<String> = addresses(400)
         .into_iter()
@@ -198,7 +197,7 @@ fn two_hundred() -> Vec<String> {
 #[test]
 fn a_run_shows_none_of_two_hundred_secrets() {
     let addresses = two_hundred();
-    // Some in the file, some typed.
+    // Some in the file, some on the command line.
     for addresses in addresses.chunks(50) {
         let (written, typed) = addresses.split_at(25);
         let mut graph = "fermata: 1\nstreams:\n".to_owned();
@@ -219,7 +218,7 @@ fn a_run_shows_none_of_two_hundred_secrets() {
     }
 }
 
-/// Problems as the program shows them.
+/// Returns problems as the program shows them.
 fn drawn(problems: &Problems) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
     let handler = handler.with_context_lines(1);
@@ -236,7 +235,7 @@ fn refused(text: &str, overrides: Overrides) -> String {
     let mut options = LoadOptions::new("/tmp/out");
     options.overrides = overrides;
     match Graph::parse("t.yaml", text, &registry, &options) {
-        // A raw `/` in a password can make something else of what stands before it.
+        // A raw `/` in a password can change the meaning of the part before it.
         Ok(graph) => graph
             .check(&registry)
             .map_or_else(|problems| drawn(&problems), |()| String::new()),
@@ -410,7 +409,7 @@ fn doctor_names_who_takes_any_certificate() {
     }
 }
 
-/// Also while it runs: in the log, each time that a camera is opened so.
+/// The run's log says so too, each time that a camera is opened without verification.
 #[test]
 fn the_log_says_that_any_certificate_is_taken() {
     let folder = tempfile::tempdir().unwrap();
@@ -450,7 +449,7 @@ fn no_file_speaks_to_the_terminal() {
     assert!(!all_of(&unknown).contains('\x1b'));
 }
 
-/// What is told outside of a run: what was left out, what could not be had.
+/// Messages outside of a run: what was left out, what was unavailable.
 #[test]
 fn what_commands_complain_of_shows_no_secret_and_does_not_speak_to_the_terminal() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Videos in players: any moment of a video that a run has written is found, and what has to be read for that does not
-//! grow with what is before it.
+//! Videos in players: any moment of a video written by a run can be found, and the amount read for that does not grow
+//! with the length of the video before it.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,18 +10,18 @@ use crate::browser::Browser;
 
 const FPS: usize = 5;
 
-/// Bars of a picture, each of which is a bit of its number.
+/// Bars of a picture, each of which encodes a bit of its number.
 const BARS: usize = 16;
-/// Sides of a bar, pixels: a block of the encoder.
+/// Side of a bar, pixels: a block of the encoder.
 const BAR: usize = 16;
 
-/// What is added to a number of frames that was worked out from a time, which is rounded.
+/// Tolerance for a number of frames computed from a rounded time.
 pub(crate) const WITHIN_A_FRAME: f64 = 0.1;
 
-/// Rows of a picture below its bars, which do not compress.
+/// Rows of incompressible noise below a picture's bars.
 const NOISE: usize = 48;
 
-/// Pictures that show their numbers, as a Y4M file.
+/// Makes pictures that show their numbers, as a Y4M file.
 fn counted(count: usize) -> Vec<u8> {
     let (width, height) = (BARS * BAR, BAR + NOISE);
     let mut y4m = format!("YUV4MPEG2 W{width} H{height} F{FPS}:1 Cmono\n").into_bytes();
@@ -50,7 +50,7 @@ fn counted(count: usize) -> Vec<u8> {
     y4m
 }
 
-/// A video of so many pictures that show their numbers, by ffmpeg.
+/// Makes a video of `count` pictures that show their numbers, with ffmpeg.
 pub(crate) fn numbered(folder: &Path, count: usize, name: &str) -> Output {
     let mut made = Command::new("ffmpeg")
         .args([
@@ -74,7 +74,7 @@ pub(crate) fn numbered(folder: &Path, count: usize, name: &str) -> Output {
     made.wait_with_output().unwrap()
 }
 
-/// The number of the picture that a video element shows, in the page.
+/// Returns an expression for the number of the picture that a video element shows.
 pub(crate) fn shown_number(video: &str) -> String {
     format!(
         "((video) => {{
@@ -91,7 +91,7 @@ pub(crate) fn shown_number(video: &str) -> String {
     )
 }
 
-/// A run's video of so many pictures that show their numbers.
+/// Has a run write a video of `count` pictures that show their numbers.
 fn written(count: usize) -> Place {
     let place = Place::new(
         "\
@@ -108,7 +108,7 @@ run: {clock: asap}
     place
 }
 
-/// Bytes that ffprobe reads of a video to find this moment, and the moment of the packet that it finds.
+/// Returns the bytes that ffprobe reads of a video to find this moment, and the time of the packet that it finds.
 fn probed(video: &Path, second: f64) -> (u64, f64) {
     let output = Command::new("ffprobe")
         .args(["-v", "verbose", "-of", "csv=p=0"])
@@ -133,7 +133,7 @@ fn any_moment_of_a_long_video_is_found_in_a_browser_and_costs_what_it_costs_in_a
     let size = |place: &Place| std::fs::metadata(video(place)).unwrap().len();
     let read = |place: &Place, second: f64| {
         let (read, found) = probed(&video(place), second);
-        // A picture that needs no other comes every ten seconds at least.
+        // A keyframe comes at least every ten seconds.
         assert!(
             found <= second && found > second - 10.0,
             "{found} instead of {second}"
@@ -142,7 +142,7 @@ fn any_moment_of_a_long_video_is_found_in_a_browser_and_costs_what_it_costs_in_a
     };
     let of_short = [5.0, 18.0].map(|second| read(&short, second));
     let of_long = [5.0, 120.0, 238.0].map(|second| read(&long, second));
-    // The players' buffers are at different places of the two.
+    // The players' buffers end at different places in the two.
     let most = of_short[0].max(of_short[1]) + 64 * 1024;
     let told = format!(
         "{of_long:?} of {}, {of_short:?} of {}",

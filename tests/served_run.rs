@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{fermata, wait_until};
 
-/// A graph of cameras that draws, writes a table, and is not told its streams yet.
+/// A graph of cameras that draws and writes a table; its streams are to be filled in.
 pub(crate) const CAMERAS: &str = "\
 fermata: 1
 name: cameras
@@ -26,7 +26,7 @@ pub(crate) struct ServedRun {
     pub(crate) process: Child,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) url: String,
-    /// What it says on its error output after where its page is.
+    /// Lines of its standard error after the page's address.
     pub(crate) lines: mpsc::Receiver<String>,
 }
 
@@ -76,7 +76,7 @@ impl ServedRun {
         address.trim_end_matches('/')
     }
 
-    /// Ctrl-C.
+    /// Interrupts the run, like Ctrl-C.
     pub(crate) fn interrupt(&self) {
         let process = self.process.id().to_string();
         let sent = Command::new("kill").args(["-INT", &process]).status();
@@ -87,7 +87,7 @@ impl ServedRun {
         self.report_and(|| ()).0
     }
 
-    /// Waits for the run's end; the report, and what is read of its folder then.
+    /// Waits for the run's end; returns the report and what `read` then returns.
     pub(crate) fn report_and<T>(mut self, read: impl FnOnce() -> T) -> (Value, T) {
         self.process.wait().unwrap();
         let path = self.folder.path().join("out/report.json");
@@ -103,7 +103,7 @@ impl Drop for ServedRun {
     }
 }
 
-/// What `fermata top` says.
+/// Runs `fermata top`.
 pub(crate) fn top(arguments: &[&str]) -> Output {
     Command::new(fermata())
         .arg("top")
@@ -120,7 +120,7 @@ pub(crate) fn wait_for_top(arguments: &[&str], state: &str) {
     });
 }
 
-/// The sequence of the picture that a tile shows.
+/// Returns an expression for the sequence number of the picture that a tile shows.
 pub(crate) fn sequence(stream: &str) -> String {
     format!(
         "Number(document.querySelector('[aria-label=\"stream {stream}\"] canvas').dataset.sequence)"

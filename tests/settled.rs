@@ -21,7 +21,7 @@ struct Number;
 
 impl Payload for Number {}
 
-/// Counts to three, and waits after each packet until it has been settled at all sinks.
+/// Emits three packets, waiting after each until it has been settled at all sinks.
 struct Acknowledging {
     settled: Settled,
     given: u64,
@@ -58,7 +58,7 @@ impl Source for Acknowledging {
     }
 }
 
-/// Flushes what it was given only at the third packet.
+/// Flushes its packets only at the third one.
 struct Buffering(u64);
 
 impl Actor for Buffering {
@@ -89,7 +89,7 @@ impl Actor for Buffering {
     }
 }
 
-/// Packets captured, and how far the source saw them settled.
+/// Returns how many packets were captured, and how far the source saw them settled.
 fn acknowledged(text: &str, drained_after: Option<u64>) -> (u64, u64) {
     let seen = Arc::new(AtomicU64::new(0));
     let mut registry = Registry::builtin();
@@ -106,7 +106,7 @@ fn acknowledged(text: &str, drained_after: Option<u64>) -> (u64, u64) {
             let mut streams = snapshot.streams.iter();
             streams.any(|stream| stream.delivered >= delivered)
         });
-        // Time in which a source that took it for settled would go on.
+        // Enough time for a source that took the packet as settled to continue.
         std::thread::sleep(Duration::from_millis(100));
         handle.drain();
     }
@@ -118,7 +118,7 @@ fn acknowledged(text: &str, drained_after: Option<u64>) -> (u64, u64) {
 
 #[test]
 fn a_source_learns_how_far_its_stream_is_settled_at_all_sinks() {
-    // One branch filters everything: what it leaves out is settled there all the same.
+    // One branch filters everything: packets that it leaves out are settled there nevertheless.
     let (captured, seen) = acknowledged(
         "\
 fermata: 1
@@ -152,7 +152,7 @@ nodes:
     );
 }
 
-/// Gives two packets, and lends out how far they are settled.
+/// Emits two packets, and shares how far they are settled.
 struct Lending(u64);
 
 impl Source for Lending {
@@ -180,7 +180,7 @@ impl Source for Lending {
     }
 }
 
-/// Keeps all until the end of the stream, at which the disk may be full.
+/// Keeps everything until the end of the stream, when the disk may be full.
 struct AtTheEnd(bool);
 
 #[derive(Deserialize, JsonSchema)]

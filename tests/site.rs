@@ -22,7 +22,7 @@ nodes:
 run: {clock: asap}
 ";
 
-/// One camera, whose rows come to the table of another machine.
+/// One camera, whose rows reach the table of another machine.
 pub(crate) const ONE_CAMERA: &str = "\
 fermata: 1
 name: shop
@@ -35,7 +35,7 @@ nodes:
 run: {clock: live}
 ";
 
-/// The same for one machine.
+/// Returns the same graph for one machine.
 fn alone() -> String {
     let lines = SITE.lines().filter(|line| !line.starts_with("machines:"));
     let lines: Vec<String> = lines
@@ -61,7 +61,7 @@ pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// A part for each machine, in the folder of its name.
+/// Starts a part for each machine, in a folder of its name.
 fn start_parts(folder: &Path, url: &str) -> [Child; 3] {
     ["server", "gate", "hall"].map(|machine| {
         let graph = ["site.yaml", "--machine", machine];
@@ -76,12 +76,12 @@ pub(crate) fn succeeds(child: Child) {
     assert!(output.status.success(), "{:?}: {errors}", output.status);
 }
 
-/// What a command says that succeeds.
+/// Runs a command that succeeds; returns its output.
 fn says(folder: &Path, arguments: &[&str]) -> String {
     succeeded(run_in(folder, arguments))
 }
 
-/// What a command that is refused says.
+/// Runs a command that is refused; returns its errors.
 fn refused(folder: &Path, arguments: &[&str]) -> String {
     let (code, _, errors) = run_in(folder, arguments);
     assert_eq!(code, 2, "{errors}");
@@ -144,7 +144,7 @@ fn three_machines_give_byte_for_byte_the_table_of_one() {
     assert!(said.contains("there is no run of site `shop`"), "{said}");
 }
 
-/// A signal to one machine ends all of them, and what was captured arrives.
+/// A signal to one machine ends all of them, and everything captured arrives.
 #[test]
 fn ctrl_c_at_one_machine_drains_the_site() {
     let folder = tempfile::tempdir().unwrap();
@@ -234,7 +234,7 @@ fn a_graph_for_machines_is_checked_whole_and_run_in_parts() {
     }
 }
 
-/// The rows of a table that are there, by stream: sequence and track.
+/// Returns the rows of a table so far, by stream: sequence and track.
 fn rows(folder: &Path) -> [Vec<(u64, Option<u64>)>; 2] {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
     let text = read("faces.csv").or_else(|| read("faces.csv.part"));
@@ -250,8 +250,8 @@ fn rows(folder: &Path) -> [Vec<(u64, Option<u64>)>; 2] {
     })
 }
 
-/// What it had written and not acknowledged comes again, and is in the table once; nothing is missing, and no track has
-/// the number of another one.
+/// Packets that were written but not acknowledged are sent again and are in the table once; nothing is missing, and no
+/// two tracks share a number.
 #[test]
 fn a_part_that_is_killed_goes_on_with_its_table() {
     let folder = tempfile::tempdir().unwrap();
@@ -310,7 +310,7 @@ fn a_part_that_is_killed_goes_on_with_its_table() {
     );
 }
 
-/// What a page of this machine answers.
+/// Posts to a machine's page and returns the answer.
 pub(crate) fn post(address: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
@@ -324,7 +324,7 @@ pub(crate) fn post(address: &str, path: &str, body: &str) -> String {
     answer
 }
 
-/// What a page of this machine shows there.
+/// Returns a machine's page at a path.
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -334,7 +334,7 @@ pub(crate) fn get(address: &str, path: &str) -> String {
     answer
 }
 
-/// Starts a part that shows its page, and says where that is.
+/// Starts a part with its page; also returns the page's address.
 pub(crate) fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, String) {
     let page = ["--serve", "127.0.0.1:0"];
     let mut part = start(folder, &[arguments, &page].concat());
@@ -348,7 +348,7 @@ pub(crate) fn start_with_page(folder: &Path, arguments: &[&str]) -> (Child, Stri
     (part, page.unwrap().trim_end_matches('/').to_owned())
 }
 
-/// The page of the machine where a camera is opens another one, whose rows come to the table of the server.
+/// The page of the machine where cameras are opened opens another one, whose rows reach the server's table.
 #[test]
 fn a_stream_that_one_machine_adds_appears_on_the_others() {
     let folder = tempfile::tempdir().unwrap();
@@ -377,7 +377,7 @@ fn a_stream_that_one_machine_adds_appears_on_the_others() {
     let answer = post(&address, "/streams/add", r#"{"name": "yard", "uri": "2"}"#);
     assert!(answer.ends_with("yard begins\n"), "{answer}");
     wait_until("rows of the camera that was added", || last(yard) > Some(5));
-    // A part that is started again finds it, and its table goes on.
+    // A restarted part finds the stream, and its table continues.
     part.kill().unwrap();
     part.wait().unwrap();
     let part = begin();
@@ -396,7 +396,7 @@ fn a_stream_that_one_machine_adds_appears_on_the_others() {
     assert_eq!(of_yard["captured"], told, "{said}");
 }
 
-/// A stream of which the graph says where it runs comes back there, and nowhere else can it be opened or ended; a page
+/// A stream whose machine is set in the graph is reopened there, and cannot be opened or ended anywhere else; a page
 /// drains the site.
 #[test]
 fn a_stream_is_opened_again_where_its_source_is() {
@@ -464,7 +464,7 @@ run: {clock: live}
     goes_on("yard");
     let answer = post(&server_page, "/drain", "");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    // As after Ctrl-C at this one.
+    // As after Ctrl-C on this machine.
     assert_eq!(server.wait_with_output().unwrap().status.code(), Some(130));
     [gate, hall].into_iter().for_each(succeeds);
     let said = says(

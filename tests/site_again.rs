@@ -1,4 +1,4 @@
-//! Parts of a site that are started again, or that wait: what they had finished stays, and who waits says so.
+//! Parts of a site that are restarted, or that wait: finished files stay, and a waiting part says so.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use crate::nats_server::Server;
 use crate::site::{ONE_CAMERA, get, post, start, start_with_page, succeeds};
 use crate::support::wait_until;
 
-/// The door closes soon, the yard does not.
+/// The stream `door` ends soon, `yard` does not.
 const SITE: &str = "\
 fermata: 1
 name: shop
@@ -49,13 +49,13 @@ fn text(folder: &Path, name: &str) -> Option<String> {
     std::fs::read_to_string(folder.join(name)).ok()
 }
 
-/// The sequences of a table without its head, in order.
+/// Returns the sequence numbers of a table, in order.
 fn sequences(table: &str) -> Vec<u64> {
     let rows = table.lines().skip(1).map(|row| row.split(',').nth(2));
     rows.map(|cell| cell.unwrap().parse().unwrap()).collect()
 }
 
-/// Latencies of packets from another machine are by two clocks: whoever shows them says what that is worth.
+/// Latencies of packets from another machine involve two clocks; wherever they are shown, their uncertainty is stated.
 #[test]
 fn what_latencies_from_other_machines_are_worth_is_told_wherever_they_are_shown() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +99,7 @@ fn what_latencies_from_other_machines_are_worth_is_told_wherever_they_are_shown(
     );
 }
 
-/// All rows of all segments, finished or not, by stream.
+/// Returns all rows of all segments, finished or not, by stream.
 fn in_segments(folder: &Path) -> BTreeMap<String, Vec<u64>> {
     let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -117,7 +117,7 @@ fn in_segments(folder: &Path) -> BTreeMap<String, Vec<u64>> {
     found
 }
 
-/// The tables, lines and videos of a stream that has ended stay as they were, and segments have each row once.
+/// The tables, lines and videos of an ended stream stay as they were, and segments have each row once.
 #[test]
 fn a_part_that_is_killed_keeps_what_it_had_finished() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ fn a_part_that_is_killed_keeps_what_it_had_finished() {
     }
 }
 
-/// What a program says until a line has some words.
+/// Returns what a program prints to standard error until these words appear.
 fn hears(child: &mut Child, words: &str) -> String {
     let mut heard = String::new();
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
@@ -213,7 +213,7 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
     }
 }
 
-/// Everything ends with the last stream, here and where it goes to; but not if another one is on its way.
+/// Everything ends with the last stream, on both machines, unless another one is about to be opened.
 #[test]
 fn the_only_stream_of_a_site_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -243,7 +243,7 @@ fn the_only_stream_of_a_site_is_opened_again() {
     succeeds(server);
 }
 
-/// Where machines send to each other nobody waits for another's end, and what is added is found all the same.
+/// Where machines send to each other, none waits for another's end, and added streams are found all the same.
 #[test]
 fn a_stream_is_added_where_machines_send_to_each_other() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! A site whose parts, server and connections are harmed at random while it runs: `scripts/trial-site.py`, for seconds
-//! and on one machine, with relays in the place of links. With `FERMATA_SOAK` for a minute with another seed each time.
-//! On namespaces of its own it is run by hand.
+//! and on one machine, with relays in place of links. With `FERMATA_SOAK` it runs for a minute with another seed each
+//! time. In network namespaces it is run by hand.
 
 use std::path::Path;
 use std::process::Command;

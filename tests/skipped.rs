@@ -1,18 +1,18 @@
-//! Tests that do nothing where they cannot, and say so where everybody sees it. What `make setup-test` installs is no
-//! such case: without it, tests fail.
+//! Tests that cannot run here, and that report so where everybody sees it. This does not apply to what `make
+//! setup-test` installs: without that, tests fail.
 
 #![allow(dead_code, reason = "each program of tests uses a part")]
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Says that a test, or a part of it, does nothing here.
+/// Reports that a test, or a part of it, is skipped here.
 pub(crate) fn skip(why: &str) {
-    // Past the harness, which shows nothing that a test prints unless it fails.
+    // Bypasses the harness, which shows a test's output only if it fails.
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-/// Folder of real videos and models, which are not part of the repository.
+/// Returns the folder of real videos and models, which are not part of the repository.
 pub(crate) fn data() -> Option<PathBuf> {
     let data = std::env::var_os("FERMATA_DATA").map(PathBuf::from);
     if data.is_none() {

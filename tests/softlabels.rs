@@ -1,4 +1,4 @@
-//! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them: also killed at any moment.
+//! `fermata softlabels`, `resume` and `ensemble search` as a new user meets them, including kills at any moment.
 
 mod evaluated;
 mod inspected;
@@ -27,7 +27,7 @@ use tch::Device;
 
 use crate::command::{run, succeeds};
 
-/// Labelled pictures, and teachers with weights that a seed decides.
+/// Labelled pictures, and teachers whose weights are drawn from a seed.
 pub(crate) struct Data {
     folder: tempfile::TempDir,
     manifest: String,
@@ -56,7 +56,7 @@ impl Data {
         data
     }
 
-    /// Draws the picture of a row anew, as it was.
+    /// Draws the picture of a row again, as it was.
     #[cfg(feature = "remote")]
     fn picture(&self, row: usize) {
         picture(self.folder.path(), row);
@@ -92,7 +92,7 @@ source: a test
         write_folder(&self.path(name), card, &bytes, Overwrite::Refused).unwrap();
     }
 
-    /// Arguments of an export by both teachers into a folder, and some more.
+    /// Returns the arguments of an export by both teachers into a folder, and some more.
     pub(crate) fn export(&self, out: &str, more: &[&str]) -> Vec<String> {
         let (a, b) = (self.text("a"), self.text("b"));
         let arguments = [
@@ -118,7 +118,7 @@ source: a test
         arguments.into_iter().chain(more).collect()
     }
 
-    /// The command that weighs both teachers.
+    /// Returns the arguments of a search for the weights of both teachers.
     pub(crate) fn search(&self, out: &str, more: &[&str]) -> Vec<String> {
         let (a, b) = (self.text("a"), self.text("b"));
         let arguments = [
@@ -138,7 +138,7 @@ source: a test
         all.map(|&argument| argument.to_owned()).collect()
     }
 
-    /// What an export has written, by file.
+    /// Returns what an export has written, by file.
     pub(crate) fn files(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let names = [
             "softlabels.npz",
@@ -207,7 +207,7 @@ fn two_exports_give_the_same_bytes_whatever_reads_ahead_and_numpy_opens_them() {
         (teacher(0, "weight"), teacher(1, "weight")),
         (json!(0.25), json!(0.5))
     );
-    // The first is the card's.
+    // The first temperature is the card's.
     assert_eq!(
         (teacher(0, "temperature"), teacher(1, "temperature")),
         (json!(1.5), json!(2.0))
@@ -289,7 +289,7 @@ fn a_graph_file_gives_the_same_as_the_command() {
         logits.collect::<Vec<_>>()
     };
     assert_eq!(sum(&command).len(), 30);
-    // The teachers stand in another order of names, so that sums may differ in their last digit.
+    // The teachers' names have another order, so sums may differ in their last digit.
     for (one, other) in sum(&command)
         .iter()
         .flatten()
@@ -389,7 +389,7 @@ fn actors_of_jobs_are_listed_and_graphs_with_them_checked_by_the_one_program() {
         &model,
     ]);
     assert!(code == 0 && dot.contains("infer_logits"));
-    // A name that nobody knows is refused once, by the program that knows them all.
+    // An unknown name is refused once, by the program that knows all names.
     let graph = data.path("wrong.yaml");
     let text = "fermata: 1\nnodes:\n  a: {use: test_source}\n  b: {use: infer_logit, in: a}\n";
     fs::write(&graph, text).unwrap();

@@ -1,4 +1,4 @@
-//! What a command reads is never written over, however it is called.
+//! A command never overwrites its inputs, whatever its arguments.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::command::{run_in, succeeded, was_refused};
 
-/// A folder of files, each with its name in it.
+/// Makes a folder of files, each with its name in it.
 fn files(names: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
@@ -18,7 +18,7 @@ fn files(names: &[&str]) -> TempDir {
     folder
 }
 
-/// That the command refuses to lose this file, and does not.
+/// Asserts that the command refuses to overwrite this file, and leaves it unchanged.
 #[track_caller]
 fn spared(folder: &TempDir, file: &str, command: &str) {
     let path = folder.path().join(file);
@@ -161,7 +161,7 @@ fn predictions_and_tables_of_runs_stay() {
     ] {
         spared(&folder, file, command);
     }
-    // What was kept of an evaluation is measured again in its place.
+    // An evaluation's own predictions may be evaluated again in place.
     crate::learning::table(&folder.path().join("p.csv"), 2);
     let evaluate = |command: &str| {
         let arguments: Vec<&str> = command.split(' ').collect();

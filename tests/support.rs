@@ -1,4 +1,4 @@
-//! What several test modules use: loading graphs from texts and running them.
+//! Helpers for several test modules: loading graphs from text and running them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use fermata_engine::{
     Graph, LoadOptions, Overrides, Problems, Registry, Report, RunHandle, RunOptions, RunningGraph,
 };
 
-/// Longer than anything takes that a test waits for, on a machine that has other things to do.
+/// Longer than anything a test waits for takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Waits until something has happened that the test itself cannot bring about. It sleeps between looks: a look may take
-/// locks that what is waited for needs, and the core.
+/// Waits until something has happened that the test itself cannot bring about. Sleeps between checks: a check may take
+/// locks, and the core, that the awaited event needs.
 pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     wait_until_or(|| what.to_owned(), happened);
 }
 
-/// Like [`wait_until`]; says by a call what was waited for, which may show how far it came.
+/// Works like [`wait_until`], but computes the description of what it waits for, which may show how far it got.
 pub(crate) fn wait_until_or(what: impl Fn() -> String, happened: impl Fn() -> bool) {
     let started = Instant::now();
     let mut pause = Duration::from_micros(200);
@@ -28,7 +28,7 @@ pub(crate) fn wait_until_or(what: impl Fn() -> String, happened: impl Fn() -> bo
     }
 }
 
-/// Options that do not depend on the machine.
+/// Returns options that do not depend on the machine.
 pub(crate) fn options() -> LoadOptions {
     let mut options = LoadOptions::new("/tmp/out");
     options.env.clear();
@@ -66,7 +66,7 @@ pub(crate) fn start_with(text: &str, registry: Registry, run_options: RunOptions
     RunningGraph::start(graph, Arc::new(registry), run_options).expect("a graph that starts")
 }
 
-/// The books of a run balance; shows them if not.
+/// Asserts that the books of a run balance, and shows them if not.
 pub(crate) fn assert_balanced(report: &Report) {
     assert!(
         report.balanced,
@@ -76,12 +76,12 @@ pub(crate) fn assert_balanced(report: &Report) {
     );
 }
 
-/// A file of this repository.
+/// Returns the path of a file of this repository.
 pub(crate) fn repository(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// All files of a folder and what is in them, by their paths in it.
+/// Returns all files of a folder with their contents, by their relative paths.
 #[cfg(feature = "live")]
 pub(crate) fn contents(
     folder: &std::path::Path,
@@ -101,13 +101,13 @@ pub(crate) fn contents(
     contents
 }
 
-/// The program.
+/// Returns the path of the program.
 #[cfg(feature = "live")]
 pub(crate) fn fermata() -> &'static str {
     env!("CARGO_BIN_EXE_fermata")
 }
 
-/// All actors of the program.
+/// Returns a registry with all actors of the program.
 #[cfg(feature = "live")]
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::builtin();
@@ -115,7 +115,7 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
-/// A model folder with mini-XCEPTION and its card.
+/// Makes a model folder with mini-XCEPTION and its card.
 #[cfg(feature = "live")]
 pub(crate) fn card_of_mini_xception(data: &std::path::Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -138,7 +138,7 @@ sha256: {sum}
     folder
 }
 
-/// Waits for a snapshot of which something holds, on a machine however busy.
+/// Waits for a snapshot that satisfies a condition, however busy the machine.
 pub(crate) fn wait_for(handle: &RunHandle, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
     let asked = Instant::now();
     loop {

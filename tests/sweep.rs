@@ -1,4 +1,4 @@
-//! `fermata sweep`: a grid of real runs, and the search for how many streams are sustained.
+//! `fermata sweep`: a grid of real runs, and the search for the largest sustainable number of streams.
 
 use std::fs;
 use std::path::Path;
@@ -67,7 +67,7 @@ fn a_grid_shows_flicker_against_lag() {
     let flips = |index: usize| runs[index]["kpi"]["flips"].as_u64().unwrap();
     assert_eq!(runs[0]["set"]["nodes.smooth.ema"], "null");
     assert_eq!(runs[3]["set"]["nodes.smooth.vote"], "9");
-    // The same frames in every run, and more smoothing does not flicker more.
+    // All runs have the same frames, and more smoothing does not flicker more.
     assert!(
         runs.iter()
             .all(|run| run["kpi"]["flips_raw"] == runs[0]["kpi"]["flips_raw"])
@@ -81,7 +81,7 @@ fn a_grid_shows_flicker_against_lag() {
     assert!(told.contains("4/4  smooth.ema=1s smooth.vote=9:"), "{told}");
 }
 
-/// Frames with little to compute, 200 a second.
+/// Frames with little to compute, 200 per second.
 const FAST: &str = "\
 fermata: 1
 streams: {a: 1}
@@ -147,7 +147,7 @@ fn the_search_for_streams_says_what_it_tried() {
             sweep(&[&[graph.as_str(), "--out", &out_text], &arguments[..]].concat());
         (code, told + &errors, read(&out.join("sustained.json")))
     };
-    // How long it takes is the machine's affair: a busy one may not keep up even with this.
+    // How long it takes depends on the machine: a busy one may not keep up even with this.
     let (code, told, found) = search("1h");
     let trials = found["trials"].as_array().unwrap();
     assert!(trials.iter().all(|trial| trial["streams"] == 2), "{found}");
@@ -166,7 +166,7 @@ fn the_search_for_streams_says_what_it_tried() {
     let copies = out.join("001-2-streams/faces.csv");
     let rows = fs::read_to_string(copies).unwrap();
     assert!(rows.contains("\na,0,399,") && rows.contains("\nb,0,399,"));
-    // No machine does it within a microsecond.
+    // No machine manages it within a microsecond.
     let (code, told, found) = search("1us");
     assert_eq!((code, &found["streams"]), (1, &Value::Null), "{told}");
     assert!(told.contains("not even 2 streams"), "{told}");
@@ -287,7 +287,7 @@ fn a_signal_to_a_sweep_alone_ends_its_run_too() {
         });
         send(&sweep, signal);
         assert_eq!(sweep.wait().unwrap().code(), Some(130), "{signal}");
-        // The run was over before the sweep.
+        // The run ended before the sweep.
         let report = read(&folder.path().join("out/01/report.json"));
         assert_eq!(report["balanced"], true, "{signal}");
         assert!(!part.exists(), "{signal}");

@@ -1,4 +1,4 @@
-//! `fermata top` on a terminal: it outlives looks that fail, and ends well when the run does.
+//! `fermata top` on a terminal: it survives failed requests and ends properly when the run does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::served_run::ServedRun;
 use crate::support::fermata;
 
-/// `fermata top` on a terminal of its own; what it shows comes out of its standard output.
+/// Starts `fermata top` on a terminal of its own; what it shows appears on its standard output.
 fn top_on_a_terminal(address: &str) -> Child {
     Command::new("script")
         .args([
@@ -24,7 +24,7 @@ fn top_on_a_terminal(address: &str) -> Child {
         .unwrap()
 }
 
-/// What it showed until its end, and its exit code.
+/// Returns what it showed until its end, and its exit code.
 fn end_of(mut top: Child) -> (String, Option<i32>) {
     let mut shown = String::new();
     let mut output = top.stdout.take().unwrap();
@@ -32,7 +32,7 @@ fn end_of(mut top: Child) -> (String, Option<i32>) {
     (shown, top.wait().unwrap().code())
 }
 
-/// What a run answers to `top`, once it knows something.
+/// Returns a run's answer to `top`, once it has one.
 fn snapshot(run: &ServedRun) -> String {
     let host = run.address();
     loop {
@@ -51,7 +51,7 @@ fn snapshot(run: &ServedRun) -> String {
     }
 }
 
-/// Answers as many requests as there are answers, none to an empty one, and is gone.
+/// Serves one request per answer (an empty answer sends nothing), then closes.
 fn answering(listener: TcpListener, answers: Vec<String>) {
     for answer in answers {
         let (mut connection, _) = listener.accept().unwrap();
@@ -99,7 +99,7 @@ fn top_ends_well_with_the_run_and_badly_where_another_answers() {
     let run = ServedRun::start("{lobby: 1}", "127.0.0.1:0", &[]);
     let body = snapshot(&run);
     let mut top = top_on_a_terminal(run.address());
-    // Its first picture is there.
+    // Its first screen has appeared.
     let mut first = [0; 16];
     top.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     run.interrupt();

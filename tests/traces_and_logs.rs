@@ -1,4 +1,4 @@
-//! What a run tells of itself in files: its trace as Perfetto's own classes read it, and its log.
+//! The files in which a run describes itself: its trace, as read by Perfetto's own classes, and its log.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -21,8 +21,8 @@ fn run(graph: &Path, out: &Path, log: &str, more: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What `read_trace.py` finds in a trace; it holds the trace to its laws: slices nest, flows lead from captures to
-/// sinks.
+/// Returns what `read_trace.py` finds in a trace; it also checks the trace's laws: slices nest, flows lead from
+/// captures to sinks.
 fn read_trace(path: &Path) -> Value {
     let perfetto = repository(".native/perfetto/lib");
     assert!(perfetto.is_dir(), "no Perfetto: run `make setup-test`");
@@ -89,7 +89,7 @@ fn a_trace_of_the_demo_counts_what_its_report_counts() {
         let seen = of("slices", format!("{name} batches"));
         assert_eq!(seen, number(&batches["count"]), "{name}");
     }
-    // A packet has a flow towards each of its sinks, and here every one gets there.
+    // A packet has a flow towards each of its sinks, and here every packet arrives.
     let streams = report["streams"].as_object().unwrap().values();
     let (mut begun, mut delivered) = (0, 0);
     for stream in streams {
@@ -110,7 +110,7 @@ fn a_trace_of_the_demo_counts_what_its_report_counts() {
     );
 }
 
-/// A damaged video, of which libav complains, before a model that ONNX Runtime loads.
+/// Writes a graph with a damaged video, which libav complains about, and a model that ONNX Runtime loads.
 fn damaged(folder: &Path) -> std::path::PathBuf {
     let graph = folder.join("damaged.yaml");
     let text = format!(
@@ -131,7 +131,7 @@ run: {{clock: asap}}
     graph
 }
 
-/// Level and target of each line of a log of JSON lines.
+/// Returns the level and target of each line of a JSON log.
 fn lines(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().map(|line| {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
@@ -186,7 +186,7 @@ fn more_is_logged_when_it_is_asked_for_and_the_libraries_speak_too() {
         assert!(of(lines, "TRACE", "libav"), "{lines:?}");
         assert!(of(lines, "TRACE", "onnxruntime"), "{lines:?}");
     }
-    // The variable is in the place of -v, and names parts of the program.
+    // The variable replaces -v, and names parts of the program.
     let (errors, file) = logged("parts", "off,onnxruntime=trace", &["-vv"]);
     for lines in [&errors, &file] {
         assert!(of(lines, "TRACE", "onnxruntime"), "{lines:?}");
@@ -226,7 +226,7 @@ fn lines_for_people_have_no_targets_unless_more_is_asked_for_and_wrong_levels_ar
         "{errors}"
     );
     assert!(!folder.path().join("refused").exists());
-    // Taken for the name of a part, it would silence all others.
+    // Taken as the name of a part, it would silence all others.
     let refused = run(&graph, &folder.path().join("refused"), "warning", &[]);
     let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{errors}");

@@ -1,4 +1,4 @@
-//! `fermata train` and `resume` as a new user meets them: also killed at any moment.
+//! `fermata train` and `resume` as a new user meets them, including kills at any moment.
 
 mod killed;
 
@@ -28,8 +28,8 @@ source: a test
 ";
 
 impl Data {
-    /// So many pictures of each class to train, a quarter of them to validate and to test: bars whose number is the
-    /// class.
+    /// Makes `of_each` training pictures per class, and a quarter as many each for validation and test: bars whose
+    /// number is the class.
     pub(crate) fn new(of_each: usize, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut csv = "image,label,source,split,group,sha256,width,height\n".to_owned();
@@ -63,7 +63,7 @@ impl Data {
         data
     }
 
-    /// What `manifest synth` draws.
+    /// Draws pictures with `manifest synth`.
     pub(crate) fn drawn(arguments: &str, settings: &str) -> Self {
         let keeps_it = tempfile::tempdir().unwrap();
         let folder = keeps_it.path().join("drawn");
@@ -98,7 +98,7 @@ impl Data {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Arguments of a training into a folder, and some more.
+    /// Returns the arguments of a training into a folder, and some more.
     pub(crate) fn train(&self, out: &str, more: &[&str]) -> Vec<String> {
         let mut arguments: Vec<String> = ["train", "--quiet"].map(str::to_owned).to_vec();
         for (name, file) in [
@@ -121,7 +121,7 @@ impl Data {
             .collect()
     }
 
-    /// The files whose bytes two trainings share if they are the same.
+    /// Returns the files that must have the same bytes in equal trainings.
     pub(crate) fn results(&self, out: &str) -> Vec<(&'static str, Vec<u8>)> {
         let files = [
             "checkpoints/last.safetensors",
@@ -165,7 +165,7 @@ fn a_network_is_trained_evaluated_and_trained_for_more() {
         model.card.architecture.as_deref(),
         Some("small_resnet18_w8_s2_c1")
     );
-    // It evaluates as it was validated.
+    // The evaluation gives the same accuracy as the validation.
     let manifest = data.text("manifest.csv");
     let model = format!("{out}/model");
     let measured = data.text("measured");
@@ -246,7 +246,7 @@ fn a_training_without_a_fold_does_not_see_it() {
     }
 }
 
-/// Runs the program, which fails in the middle; what it says.
+/// Runs the program, which fails halfway; returns its output.
 fn stopped(arguments: &[String]) -> String {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (code, text, errors) = run(&arguments);
@@ -280,7 +280,7 @@ fn the_graph_of_a_training_goes_on_in_its_folder() {
     assert!(!data.path("run/earlier").exists());
     refused(&graph("run"), &["nothing left to do", "--more N"]);
     assert_eq!(data.results("whole"), data.results("run"));
-    // Without a training there is none to go on with.
+    // Without a training there is nothing to resume.
     refused(&graph("none"), &["it is not a training's folder"]);
     assert!(!data.path("none").exists());
 }
@@ -358,11 +358,11 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
     let missing = ["resume".to_owned(), none];
     refuse(&missing, &["is not a run that can be resumed"]);
 
-    // An image that is gone ends the training, and what was trained is kept.
+    // A missing image ends the training, and what was trained is kept.
     fs::remove_file(data.path("3.png")).unwrap();
     let text = stopped(&train(&[]));
     assert!(text.contains("node `train`: 3.png: "), "{text}");
-    // However many rows were behind it, they bury no reason.
+    // However many rows follow it, they do not bury the reason.
     assert!(text.matches("not trained").count() <= 1, "{text}");
     assert!(RunFolder::is_in(&data.path("run")));
     data.write("manifest.csv", "image\n");

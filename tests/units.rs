@@ -1,5 +1,5 @@
-//! Streams that are units of work: a provider gives them, is told how each ended, and resumes with those that are not
-//! done.
+//! Streams that are units of work: a provider supplies them, is told how each ended, and resumes with those that are
+//! not done.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use crate::support::assert_balanced;
 
-/// What the provider, the source and the sink of the test share: a ledger of units.
+/// A ledger of units shared by the provider, the source and the sink of the test.
 #[derive(Default)]
 struct Ledger {
-    /// Units that are to be done, by name.
+    /// Names of the units still to be done.
     to_do: Mutex<Vec<String>>,
     ends: Mutex<Vec<(String, End)>>,
     /// What the sink has committed: unit and sum.
@@ -69,7 +69,7 @@ struct Number(u64);
 
 impl Payload for Number {}
 
-/// Counts to ten; the unit `bad` has a row that cannot be read.
+/// Counts to ten; the unit `bad` has an unreadable row.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RowsSettings {
@@ -100,7 +100,7 @@ impl Source for Rows {
     }
 }
 
-/// Commits the sum of a unit that came whole. It needs the ledger as a service.
+/// Commits the sum of a unit that arrived whole. It needs the ledger as a service.
 struct Commit {
     ledger: Arc<Ledger>,
     sums: std::collections::HashMap<u32, u64>,
@@ -210,7 +210,7 @@ fn a_provider_gives_units_two_at_a_time_and_hears_how_each_ended() {
     assert!(matches!(last, Some(RunEvent::Ended)), "{last:?}");
 }
 
-/// Has one stream, has no more while that one is there, and gives it once more after it has failed.
+/// Has one stream and no more while that one is open; supplies it once more after it has failed.
 struct LastAgain(u32);
 
 impl StreamProvider for LastAgain {
@@ -254,7 +254,7 @@ run: {clock: asap}
     );
 }
 
-/// Has a stream each time it is asked for the third time, three in all, and may have more until then.
+/// Supplies a stream on every third request, three in all, and may have more until then.
 struct NowAndThen {
     asked: u32,
     given: u32,
@@ -304,7 +304,7 @@ fn a_provider_that_may_have_more_is_asked_again_while_nothing_runs() {
     assert_eq!(report.units.expect("units").complete, 3);
 }
 
-/// May always have more, and never has.
+/// May always have more, but never does.
 struct Never;
 
 impl StreamProvider for Never {
@@ -338,7 +338,7 @@ fn a_run_that_waits_for_units_ends_when_it_is_drained() {
     assert_eq!(report.units.expect("units").complete, 0);
 }
 
-/// Gives many units, and panics when it is dropped.
+/// Supplies many units, and panics when it is dropped.
 struct Many(u64);
 
 impl StreamProvider for Many {
@@ -369,7 +369,7 @@ impl Drop for Many {
 
 #[test]
 fn a_provider_hears_of_every_end_however_many_streams_are_open() {
-    // More events than a subscriber may have waiting: each stream begins and ends.
+    // More events than a subscriber may have pending: each stream begins and ends.
     let graph = "\
 fermata: 1
 streams: {use: many, open: 1000}
@@ -388,7 +388,7 @@ run: {clock: asap}
     assert!(report.faults.is_empty(), "{:?}", report.faults);
 }
 
-/// Writes down slowly how its streams have ended.
+/// Takes long to record how its streams have ended.
 struct Slow(Option<Arc<Ledger>>);
 
 impl StreamProvider for Slow {

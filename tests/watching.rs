@@ -1,4 +1,4 @@
-//! What a run says of itself while it runs: snapshots, rates, lost devices, how far a stream is settled.
+//! What a run reports while it runs: snapshots, rates, lost devices, how far a stream is settled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ fn state(snapshot: &Snapshot, place: &Place) -> Option<NodeState> {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Holds each packet until it is let go.
+/// Holds each packet until the gate is opened.
 struct Gate(Arc<AtomicBool>);
 
 impl Actor for Gate {
@@ -99,7 +99,8 @@ nodes:
         (&*edge.stream, &*edge.output, &*edge.input),
         ("door", "out", "in")
     );
-    // It may have been full before the gate took its first: then its producer waits until half of it is free.
+    // The queue may have been full before the gate took its first packet: then its producer waits until half of it is
+    // free.
     assert!((2..=3).contains(&edge.depth), "{edge:?}");
     assert_eq!((edge.capacity, edge.high_water), (3, 3));
     assert_eq!((edge.from.clone(), edge.drops), (source, false));
@@ -201,7 +202,7 @@ nodes:
     assert_eq!(report.edges.len(), 40);
 }
 
-/// So many units, one after the other.
+/// Supplies a number of units, one after the other.
 struct Units(u64, u64);
 
 #[derive(Deserialize, JsonSchema)]
@@ -252,7 +253,7 @@ run: {clock: asap}
     let report = running.wait();
     assert_balanced(&report);
     let units = report.units.as_ref().unwrap();
-    // The hundredth packet of thirty times four fails, and with it its unit.
+    // The hundredth of thirty times four packets fails, and with it its unit.
     assert_eq!((units.complete, units.failed.len()), (29, 1));
     assert_eq!((units.captured, units.delivered), (120, 119));
     assert_eq!(units.sinks["end"].losses["failed at bad"], 1);
@@ -281,7 +282,7 @@ struct Number;
 
 impl Payload for Number {}
 
-/// Loses its device after two packets, and has it again.
+/// Loses its device after two packets, then finds it again.
 struct Flaky(Arc<fermata_engine::Connection>, u64);
 
 impl Source for Flaky {
@@ -376,7 +377,7 @@ struct CameraSettings {
     waited_s: u64,
 }
 
-/// Gives some packets, and says how long it waited for each.
+/// Emits some packets, reporting how long it waited for each.
 struct Camera {
     waited: Duration,
     left: u32,
@@ -414,7 +415,7 @@ impl Source for Camera {
     }
 }
 
-/// Else the camera would be the slowest node of every live graph.
+/// Otherwise the camera would be the slowest node of every live graph.
 #[test]
 fn a_source_is_not_busy_while_it_waits_for_its_camera() {
     let mut registry = Registry::builtin();

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a slow reader on another machine costs: frames lost by ours, GStreamer's tcp elements and dora, and whether anybody is told.
+"""Measures what a slow reader on another machine costs: frames lost by Fermata, GStreamer's tcp elements and dora, and whether they report it.
 
     cargo build --release --features remote && make setup-remote && benches/peers/edges.py
 
-A source gives N frames of 640 x 480 pixels at 50 a second, the reader needs 100 ms for each. Counted: frames that the reader had when the source
-was done and 2 s more had passed, how many of the others the system itself says it lost, how long the source took, and the largest resident
-memory of the sending process. GStreamer (Debian: gstreamer1.0-tools, gstreamer1.0-plugins-base) with unlimited buffers, its default, and with two
-and the policy `latest`. dora (`pip install dora-rs dora-rs-cli`) with an input queue of two. Peers that are not there are left out, and
-that is said.
+A source emits N frames of 640 x 480 pixels at 50 per second; the reader needs 100 ms for each. Counted are the frames that the reader had received
+2 s after the source finished, how many of the others the system itself reports as lost, how long the source took, and the peak resident memory of
+the sending process. GStreamer (Debian: gstreamer1.0-tools, gstreamer1.0-plugins-base) runs with unlimited buffers, its default, and with two buffers
+and the policy `latest`; dora (`pip install dora-rs dora-rs-cli`) with an input queue of two. Peers that are not installed are skipped, and
+that is reported.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def resident_mb(pid):
 
 
 def watched(process):
-    """Waits for a process; seconds that it took and the most memory that it had."""
+    """Waits for a process; returns the seconds it took and its peak memory in MB."""
     began, most = time.monotonic(), 0.0
     while process.poll() is None:
         most = max(most, resident_mb(process.pid))

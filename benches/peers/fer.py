@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Frames per second of `graphs/bench/fer.yaml` beside the loop that most people write (`sequential.py`), in turns.
+"""Compares the frames per second of `graphs/bench/fer.yaml` with the loop that most people write (`sequential.py`), in turns.
 
     cargo build --release --no-default-features --features live
     python3 -m venv .native/peers && .native/peers/bin/pip install numpy opencv-python-headless onnxruntime==1.31.1
     benches/peers/fer.py --detector YUNET.onnx --model FOLDER CLIP.mp4 CLIP.mkv ...
 
 Prints for each setting the medians over the pairs, the ratio, peak memory, and the share of the cores' time that the process
-used from its first capture to its last delivery (what it used before and after is in it too): where that is 1, only less work is faster.
+used from its first capture to its last delivery (including what it used before and after): where that is 1, only less work is faster.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 
 
 def measured(command):
-    """Runs a command that must succeed; its output, its peak memory, MiB, and its processor seconds."""
+    """Runs a command that must succeed; returns its output, its peak memory in MiB, and its processor seconds."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What a packet costs from hop to hop: Fermata beside GStreamer with the same queues, in turns on one machine.
+"""Measures what a packet costs from hop to hop: Fermata and GStreamer with the same queues, in turns on one machine.
 
     cargo build --release --no-default-features --features live && benches/peers/hops.py
 
-Each pair of runs takes N and 4N packets, so that the start drops out: cost = (t(4N) - t(N)) / 3N. Prints medians over the pairs,
+Each pair of runs takes N and 4N packets, so that start-up cancels out: cost = (t(4N) - t(N)) / 3N. Prints medians over the pairs,
 wall time and processor time, and the ratio. Needs gst-launch-1.0 (Debian: gstreamer1.0-tools, gstreamer1.0-plugins-base).
 """
 
@@ -29,7 +29,7 @@ PEERS = {
 
 
 def timed(command):
-    """Wall seconds and processor seconds of a command that must succeed."""
+    """Runs a command that must succeed; returns its wall seconds and processor seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -40,7 +40,7 @@ def timed(command):
 
 
 def marginal(make, n):
-    """Microseconds of wall and processor time per packet."""
+    """Returns the microseconds of wall and processor time per packet."""
     small, large = timed(make(n)), timed(make(4 * n))
     return [(large[i] - small[i]) / (3 * n) * 1e6 for i in (0, 1)]
 

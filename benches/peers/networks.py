@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Networks in Fermata beside the same in Python's torch, one thread each, in turns on one machine; ONNX Runtime's forward beside them.
+"""Compares networks in Fermata with the same ones in Python's torch, one thread each, in turns on one machine, and with ONNX Runtime's forward pass.
 
     pip install torch==2.11.0 timm==1.0.31 onnxruntime==1.31.1 numpy        # in a virtual environment
     cargo bench -p fermata-learn --bench networks --no-run && python benches/peers/networks.py
 
 Prints medians over the pairs, the ratio (torch's time over Fermata's: above 1 Fermata is faster) and each process's peak memory. ONNX Runtime
-runs the export of `fermata export` (`cargo build --release` makes it) where target/release/fermata is there.
+runs the output of `fermata export` if target/release/fermata exists (`cargo build --release`).
 """
 
 import argparse

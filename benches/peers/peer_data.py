@@ -1,5 +1,5 @@
-"""What the peers of jobs are measured on: pictures that look like photographs to decoders and hashes, manifests of them, cards, and Python's
-networks under Fermata's names. Owns the data; what is timed is in softlabels.py and trainings.py."""
+"""The data on which the peers of jobs are measured: pictures that look like photographs to decoders and hashes, their manifests, cards, and Python's
+networks under Fermata's names. The timed code is in softlabels.py and trainings.py."""
 
 import hashlib
 import pathlib
@@ -32,7 +32,7 @@ def pictures(folder, rows, side, kind, validation=0):
 
 
 def rows_of(manifest, split=None):
-    """[(path, class)] of a manifest's rows."""
+    """Returns [(path, class)] of a manifest's rows."""
     import csv
 
     manifest = pathlib.Path(manifest)
@@ -45,7 +45,7 @@ def channels_of(name):
 
 
 def card(name, size, sha256="", weights=True):
-    """A card for a network's inputs of this size; beside weights it has their hash."""
+    """Returns a card for a network with inputs of this size, including the weights' hash if given."""
     colour = "gray" if channels_of(name) == 1 else "rgb"
     return f"""\
 {f"architecture: {name}" if weights else ""}
@@ -60,7 +60,7 @@ source: drawn at random for a benchmark
 
 
 def network(name):
-    """A network in Python's torch: timm's, or the small one of ResNet-18's blocks, with Fermata's names of tensors."""
+    """Returns a network in Python's torch: timm's, or the small one of ResNet-18's blocks, with Fermata's tensor names."""
     import timm
     import torch
     from timm.models.resnet import BasicBlock
@@ -98,7 +98,7 @@ def network(name):
 
 
 def augmentation(size):
-    """What Fermata's default augmentation does, by torchvision: mirrored, moved, scaled, turned, brighter, erased in part."""
+    """Returns Fermata's default augmentation as torchvision transforms: flip, shift, scale, rotation, brightness, partial erasing."""
     from torchvision import transforms
 
     return (
@@ -108,7 +108,7 @@ def augmentation(size):
 
 
 def dataset(rows, name, size, views=1, varied_first=False):
-    """Inputs [V, C, H, W] and class of each row, as a DataLoader wants it. View 0 is the picture as it is unless `varied_first`."""
+    """Returns a dataset for a DataLoader: inputs [V, C, H, W] and the class of each row. View 0 is the unchanged picture unless `varied_first`."""
     import torch
     from PIL import Image
     from torchvision import transforms

@@ -4,7 +4,7 @@
     fermata run graphs/bench/privacy.yaml --stream … --param detector=yunet.onnx --param looking=yunet.onnx --param blur=solid --out runs/privacy
     benches/peers/privacy.py runs/privacy
 
-A face that is found in the plain video counts as found again where a box of the blurred one overlaps it by an IoU of 0.5 or more. Beside it: how many
+A face found in the plain video counts as found again if a box in the blurred one overlaps it with an IoU of 0.5 or more. Also counts how many
 of the drawn people's true boxes are found again.
 """
 
@@ -15,7 +15,7 @@ import sys
 
 
 def boxes(path):
-    """{(stream, sequence): [box]}"""
+    """Returns {(stream, sequence): [box]}."""
     frames = collections.defaultdict(list)
     for row in csv.DictReader(open(path)):
         if row["x"]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What most people write: one loop that reads frames, finds faces with YuNet, classifies them and writes a CSV.
+"""The loop that most people write: it reads frames, finds faces with YuNet, classifies them and writes a CSV.
 
-The peer of `graphs/bench/fer.yaml`, run by `fer.py` beside it: OpenCV decodes and resizes, ONNX Runtime infers, nothing runs in
-parallel but what `--threads` allows inside these libraries. The work for each frame is that of the graph: decode, detect at full
+The peer of `graphs/bench/fer.yaml`, with which `fer.py` compares it: OpenCV decodes and resizes, ONNX Runtime infers, and nothing runs in
+parallel except what `--threads` allows inside these libraries. The work per frame is the graph's: decode, detect at full
 size, cut out and scale each face, classify, smooth, write a row. Prints one line of JSON.
 """
 
@@ -21,7 +21,7 @@ MIN_SCORE, NMS_IOU, EMA = 0.7, 0.3, 0.6
 
 
 class YuNet:
-    """YuNet's raw outputs, decoded as its authors do: one anchor for each cell of three grids."""
+    """A detector that decodes YuNet's raw outputs as its authors do: one anchor for each cell of three grids."""
 
     def __init__(self, session):
         self.session = session

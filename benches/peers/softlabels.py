@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""An export of softlabels beside a Python DataLoader loop and beside the same models fed from memory, in turns on one machine.
+"""Compares an export of softlabels with a Python DataLoader loop and with the same models fed from memory, in turns on one machine.
 
     pip install torch==2.11.0 torchvision==0.26.0 timm==1.0.31 onnxruntime==1.31.1 pillow==13.0.0 numpy safetensors    # in a virtual environment
     cargo build --release && python benches/peers/softlabels.py
 
 Two cases: `models` (64-pixel PNG, networks of a usual size: computing is the limit) and `loading` (224-pixel JPEG, tiny networks: decoding is).
-Both with libtorch beside torch and with ONNX Runtime on both sides, f32. A run's rate is the difference of a long and a short one, so that starts do not
-count. Of each side the best of its settings counts: threads of a model (--threads), readers or DataLoader workers (0 to 2), and for torch
-the memory layout. Fed from memory: `fermata infer` for all teachers at once, with inputs that are ready.
+Both run with libtorch against torch and with ONNX Runtime on both sides, f32. A rate is computed from the difference of a long and a short run, so that
+start-up does not count. For each side the best of its settings counts: threads of a model (--threads), readers or DataLoader workers (0 to 2), and for
+torch the memory layout. Fed from memory means `fermata infer` for all teachers at once, with inputs prepared in advance.
 
-Prints rows a second, medians over the rounds, and the ratios of each round: above 1 Fermata is faster.
+Prints rows per second, medians over the rounds, and the ratios of each round: above 1 Fermata is faster.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import peer_data
 
 FERMATA = pathlib.Path("target/release/fermata")
 BATCH = 64
-SHORT = 4  # A short run has this part of the rows.
+SHORT = 4  # A short run has the rows divided by this.
 
 
 class Case:
@@ -48,7 +48,7 @@ def run(*command):
 
 
 def make_models(case, folder):
-    """Folders of the case's networks with weights drawn at random, for both backends."""
+    """Writes folders of the case's networks with random weights, for both backends."""
     import hashlib
 
     from safetensors.torch import save_file
@@ -65,7 +65,7 @@ def make_models(case, folder):
 
 
 def make_inputs(case, folder, rows):
-    """Arrays of inputs that are ready, one for each number of rows; teachers of a case take the same."""
+    """Writes arrays of prepared inputs, one for each number of rows; all teachers of a case take the same."""
     import numpy as np
 
     channels = peer_data.channels_of(case.networks[0])
@@ -101,7 +101,7 @@ def python(case, folder, backend, rows, setting):
 
 
 def peer(case, folder, backend, rows, threads, workers, layout):
-    """The loop as one writes it in Python: each picture decoded once, all teachers asked in turn, logits kept and written."""
+    """Runs the loop as usually written in Python: decodes each picture once, runs all teachers in turn, keeps and writes the logits."""
     import numpy as np
     import torch
 
@@ -157,7 +157,7 @@ def measure_case(case, folder, backends, arguments):
             "Python": (python, list(itertools.product(threads, (0, 1, 2), layouts))),
             "memory": (memory, [(count,) for count in threads]),
         }
-        # The best settings of each side are found once; then they take turns.
+        # The best settings of each side are found once; then the sides take turns.
         chosen = {side: best(measure, case, folder, backend, rows, settings)[0] for side, (measure, settings) in sides.items()}
         rounds = [{side: rate(sides[side][0], case, folder, backend, rows, chosen[side]) for side in sides} for _ in range(arguments.rounds)]
         middle = {side: statistics.median(found[side] for found in rounds) for side in sides}

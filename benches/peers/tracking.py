@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Scores tracks against the truth of drawn people, beside SORT, ByteTrack and Norfair on the same detections.
+"""Scores tracks against the ground truth of drawn people, compared with SORT, ByteTrack and Norfair on the same detections.
 
     pip install numpy scipy supervision trackers norfair trackeval
     fermata run graphs/bench/tracking.yaml --param detector=yunet.onnx --out runs/tracking
     benches/peers/tracking.py runs/tracking [EVERY]
 
 HOTA, IDF1 and id switches are TrackEval's. Boxes without a track are left out, as are the tracks that a peer has not yet confirmed.
-The others run with their own defaults, told the frame rate; they get what the detector doubts too.
+The others run with their own defaults and the given frame rate; they also get low-confidence detections.
 """
 
 import collections
@@ -25,7 +25,7 @@ FPS = 25
 
 
 def boxes_by_frame(path, key):
-    """{stream: {sequence: [(key's value, x, y, w, h, score)]}}"""
+    """Returns {stream: {sequence: [(key's value, x, y, w, h, score)]}}."""
     frames = collections.defaultdict(lambda: collections.defaultdict(list))
     for row in csv.DictReader(open(path)):
         frame = frames[row["stream"]][int(row["sequence"])]
@@ -41,7 +41,7 @@ def corners(boxes):
 
 
 def roboflow(tracker, frames):
-    """A tracker of the package `trackers` over a stream."""
+    """Runs a tracker of the package `trackers` over a stream."""
     tracked = {}
     for sequence in sorted(frames):
         boxes = frames[sequence]
@@ -75,7 +75,7 @@ def overlaps(truth, tracked):
 
 
 def of_stream(truth, tracked):
-    """What TrackEval takes, over the frames that the detector looked at."""
+    """Returns TrackEval's input for the frames in which the detector ran."""
     number = lambda names: {name: index for index, name in enumerate(sorted(names))}
     frames = sorted(tracked)
     people = number({box[0] for frame in frames for box in truth[frame]})
@@ -113,7 +113,7 @@ def main(folder, every):
     found = boxes_by_frame(folder / "detections.csv", None)
     own = boxes_by_frame(folder / "faces.csv", "track")
     print("| tracker | HOTA | AssA | DetA | IDF1 | switches | ids |\n| --- | --- | --- | --- | --- | --- | --- |")
-    # The frames that the detector looked at; in between boxes are predicted.
+    # The frames in which the detector ran; in between, boxes are predicted.
     looked = {stream: {frame for frame in frames if frame % every == 0} for stream, frames in found.items()}
     kept = {stream: {frame: [box for box in own[stream][frame] if box[0]] for frame in looked[stream]} for stream in truth}
     scored("Fermata", truth, kept)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A training as a graph beside the bare trainer fed from memory and beside Python's torch, in turns on one machine.
+"""Compares a training as a graph with the bare trainer fed from memory and with Python's torch, in turns on one machine.
 
     pip install torch==2.11.0 torchvision==0.26.0 timm==1.0.31 pillow==13.0.0 numpy safetensors PyYAML    # in a virtual environment
     cargo build --release && cargo bench -p fermata-learn --bench trainer --no-run && python benches/peers/trainings.py
 
 The same network, batch, objective, rule, clipping and moving average on all sides, f32, with as many threads (--threads). The graph (`fermata train`)
-reads, varies and prepares each picture; its rate is that of epochs behind the first, from its training.log. Python is measured fed from memory, as
-the trainer is, and with a DataLoader (0 to 2 workers); for each the better of both memory layouts counts.
+reads, augments and prepares each picture; its rate is that of the epochs after the first, from its training.log. Python is measured fed from memory,
+like the trainer, and with a DataLoader (0 to 2 workers); for each, the better of the two memory layouts counts.
 
-Prints rows a second, medians over the rounds, and the ratios of each round: above 1 the graph is faster.
+Prints rows per second, medians over the rounds, and the ratios of each round: above 1 the graph is faster.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import time
 import peer_data
 
 FERMATA = pathlib.Path("target/release/fermata")
-# Network, side of its input, rows of a step.
+# Network, side of its input, rows per step.
 CASES = [("small_resnet18_w32_s2_c1", 48, 128), ("mobilenetv3_large_100", 64, 128), ("resnet18", 64, 128)]
 SETTINGS = """\
 architecture: {name}
@@ -51,7 +51,7 @@ def output_of(*command):
 
 
 def peer(case, threads, layout, workers, manifest, seconds):
-    """A training loop as one writes it in Python; prints rows a second. Without a manifest it is fed from memory."""
+    """Runs a training loop as usually written in Python; prints rows per second. Without a manifest it is fed from memory."""
     import torch
 
     name, size, batch = case
@@ -93,7 +93,7 @@ def peer(case, threads, layout, workers, manifest, seconds):
         for images, labels in loader:
             step(images.flatten(0, 1), labels)
         rates.append(len(data) / (time.perf_counter() - began))
-    # The first epoch starts the workers.
+    # The first epoch is left out: it starts the workers.
     print(statistics.median(rates[1:]))
 
 

@@ -1,4 +1,4 @@
-//! How runs end, what they leave, and what their exit codes say.
+//! How runs end, what they leave behind, and which exit codes they return.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::wait_until;
 
 const LONG: [&str; 2] = ["--set", "nodes.s.count=100000"];
 
-/// Every file that the report names is what it says.
+/// Asserts that every file named in the report is as the report describes it.
 pub(crate) fn assert_files_as_reported(place: &Place) {
     let report = place.report();
     for file in report["files"].as_array().unwrap() {
@@ -96,7 +96,7 @@ run: {clock: asap, drain: 10m}
     );
     let mut run = place.start(&[], "a.csv.part", 1500);
     send(&run, "INT");
-    // The first signal finishes what can be finished, and then waits for the rest.
+    // The first signal finishes what can be finished, then waits for the rest.
     wait_until("the video has its name", || place.path("o/a.mp4").exists());
     assert!(run.try_wait().unwrap().is_none());
     // Signals within 200 ms of each other count as one.
@@ -111,7 +111,7 @@ run: {clock: asap, drain: 10m}
     assert!(!place.path("o/a.csv").exists());
 }
 
-/// So `nohup` starts a program.
+/// `nohup` starts programs this way.
 #[test]
 fn a_run_that_is_to_outlive_its_terminal_does() {
     let place = Place::new(GRAPH);
@@ -135,7 +135,7 @@ fn a_run_that_is_to_outlive_its_terminal_does() {
     };
     let before = held(10);
     send(&run, "HUP");
-    // Longer than any queue is.
+    // More rows than any queue holds.
     held(before + 200);
     assert!(run.try_wait().unwrap().is_none());
     send(&run, "INT");
@@ -143,7 +143,7 @@ fn a_run_that_is_to_outlive_its_terminal_does() {
     assert_files_as_reported(&place);
 }
 
-/// The system says every second that the processor time is over.
+/// The system sends a signal every second once the processor time is used up.
 #[test]
 fn a_limit_of_processor_time_drains_once_however_often_it_is_told() {
     let place = Place::new(GRAPH);
@@ -193,7 +193,7 @@ fn a_report_or_summary_that_cannot_be_written_does_not_make_a_run_undone() {
         ended.said
     );
     assert!(place.path("o/report.json").exists());
-    // Nobody reads any more: that is no failure.
+    // A reader that has gone away is no failure.
     let ended = place.script("$F run g.yaml --out p -q | true; echo ${PIPESTATUS[0]}");
     assert!(ended.said.starts_with('0'), "{}", ended.said);
 }
@@ -201,7 +201,7 @@ fn a_report_or_summary_that_cannot_be_written_does_not_make_a_run_undone() {
 #[test]
 fn a_run_without_an_error_output_ends_as_any_other() {
     let place = Place::new(GRAPH);
-    // It reads nothing, and goes.
+    // The reader reads nothing and exits.
     let script =
         "$F run g.yaml --out o --set nodes.s.count=100000 2> >(exec 0<&-; true) >/dev/null & P=$!
 while kill -0 $P && ! [ -s o/a.csv.part ]; do sleep 0.05; done; kill -INT $P; wait $P; echo code $?";
@@ -234,7 +234,8 @@ run: {clock: asap}
     assert_eq!(ended.code, Some(0), "{}", ended.said);
 }
 
-/// A camera may have nothing to show; a recording of which nothing can be read has failed, beside whatever went well.
+/// A camera may have nothing to show, but a recording of which nothing can be read has failed, even if everything else
+/// succeeded.
 #[test]
 fn a_source_of_which_everything_is_missed_is_no_success() {
     let place = Place::new(
@@ -307,7 +308,7 @@ fn a_model_that_says_nothing_finite_is_no_success() {
     };
     let model = crate::support::card_of_mini_xception(&data);
     let card = model.path().join("card.yaml");
-    // What is divided by nothing is no number.
+    // The overflow makes the result NaN.
     let text = fs::read_to_string(&card).unwrap();
     let text = text.replace("{multiply: 2}", "{multiply: 1e38}, {multiply: 1e38}");
     fs::write(&card, text).unwrap();
@@ -334,8 +335,8 @@ run: {clock: asap}
     );
 }
 
-/// What is dropped before two sinks is lost to both and told once, and the summary, the report and the files say the
-/// same of it.
+/// A packet dropped ahead of two sinks is lost to both but reported once, and the summary, the report and the files
+/// agree on it.
 #[test]
 fn summary_report_and_files_agree_on_what_was_lost() {
     let place = Place::new(

@@ -1,4 +1,4 @@
-//! Whose folder a run's is, and what of an earlier run is left in it.
+//! Which folders belong to a run, and what remains of an earlier run in them.
 
 use std::fs;
 
@@ -80,14 +80,14 @@ fn a_run_that_does_not_start_leaves_an_earlier_one_as_it_was() {
     let place = Place::new(GRAPH);
     assert_eq!(place.run(&[]).code, Some(0));
     let before = place.names("o");
-    // Found only when the actor is created: the folder of its file is not there.
+    // This is found only when the actor is created: the folder of its file does not exist.
     let set = "nodes.e.path=${run.dir}/nowhere/${stream.name}.csv";
     let ended = place.run(&["--set", set]);
     assert_eq!(ended.code, Some(2), "{}", ended.said);
     assert_eq!(place.names("o"), before);
 }
 
-/// What is mounted in a folder cannot be moved.
+/// A mount point inside a folder cannot be moved.
 #[test]
 fn an_earlier_run_that_cannot_be_moved_stays_where_it_was() {
     let place = Place::new(GRAPH);
@@ -126,7 +126,7 @@ fn a_run_never_moves_what_it_reads() {
     let ended = place.run(&["--stream", "a=o/a.mp4"]);
     assert_eq!(ended.code, Some(2), "{}", ended.said);
     assert!(place.path("o/a.mp4").exists() && !place.path("o/earlier").exists());
-    // A replay of a run that was moved is right.
+    // A replay of a run that was moved is correct.
     fs::rename(place.path("o/a.mp4"), place.path("b.mp4")).unwrap();
     let ended = place.run(&["--stream", "a=b.mp4"]);
     assert_eq!(ended.code, Some(0), "{}", ended.said);

@@ -13,7 +13,7 @@ nodes:
 run: {clock: asap, drain: 2s}
 ";
 
-/// A place with a pipe, a link to it, and a video of 50 frames.
+/// Creates a place with a pipe, a link to it, and a video of 50 frames.
 fn place() -> Place {
     let place = Place::new(REPLAY);
     let made = place.script(
@@ -23,8 +23,8 @@ fn place() -> Place {
     place
 }
 
-/// A shell command that writes into the pipe. It must not outlive a run that never opens the pipe: who waits for its
-/// output would wait on.
+/// Returns a shell command that writes into the pipe. It must not outlive a run that never opens the pipe: whoever
+/// waits for its output would keep waiting.
 fn writer(command: &str) -> String {
     format!("timeout 250 sh -c '({command}) > pipe' > /dev/null 2>&1 &")
 }
@@ -42,12 +42,12 @@ fn a_pipe_is_read_from_start_to_end() {
 fn a_pipe_is_read_whatever_it_is_called() {
     let place = place();
     for (number, (before, uri)) in [
-        // What a shell makes of a command.
+        // A shell's process substitution.
         ("", "<(cat v.ts)"),
         ("cat v.ts |", "/dev/stdin"),
         (&*writer("cat v.ts"), "link"),
         (&*writer("cat v.ts"), "file://$PWD/pipe"),
-        // A writer that takes its time within a frame.
+        // A writer that pauses within a frame.
         (
             &*writer("head -c 30000 v.ts; sleep 0.5; tail -c +30001 v.ts"),
             "./pipe",

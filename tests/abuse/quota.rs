@@ -1,5 +1,5 @@
-//! A quota of the disk that is used up. Quotas bind everybody but root and need a disk of their own, so that the
-//! system's answer (EDQUOT) is put in its place by `strace`.
+//! A disk quota that is used up. Quotas do not bind root and need a disk of their own, so `strace` injects the system's
+//! error (EDQUOT) instead.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,10 +8,10 @@ use crate::skipped::skip;
 
 use super::{Ended, GRAPH, Place, assert_files_as_reported, frames, rows};
 
-/// Runs the graph, where these calls on these files of the run fail for want of quota.
+/// Runs the graph with these calls on these files of the run failing for lack of quota.
 fn over_quota(place: &Place, files: &[&str], calls: &str) -> Ended {
     let paths = files.iter().flat_map(|file| {
-        // As it is opened, and as it is once it is open.
+        // One path as it is opened, the other as it is once open.
         let file = format!("o/{file}");
         let file = file.trim_end_matches('/');
         [
@@ -29,7 +29,7 @@ fn over_quota(place: &Place, files: &[&str], calls: &str) -> Ended {
     ))
 }
 
-/// Whether `strace` may look at its children here.
+/// Returns whether `strace` may trace its children here.
 fn can_trace() -> bool {
     let mut traced = Command::new("strace");
     traced.args(["-qq", "-o", "/dev/null", "true"]);
@@ -77,7 +77,7 @@ fn a_quota_that_is_used_up_costs_what_is_beyond_it_and_is_told() {
     assert_files_as_reported(&place);
 }
 
-/// Some file systems (NFS) say it only when what was written is to be kept.
+/// Some file systems (NFS) report it only when the written data is synced.
 #[test]
 fn a_quota_that_is_told_at_the_end_leaves_no_file_that_looks_whole() {
     if !can_trace() {
@@ -94,7 +94,7 @@ fn a_quota_that_is_told_at_the_end_leaves_no_file_that_looks_whole() {
     assert_eq!(rows(&place.path("o/a.csv.part")), 10, "{}", ended.said);
 }
 
-/// The names are given by then; only a power cut could take them back.
+/// The files have their final names by then; only a power cut could undo that.
 #[test]
 fn a_folder_that_cannot_be_synced_is_a_failure_and_its_files_are_complete() {
     if !can_trace() {

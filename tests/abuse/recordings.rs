@@ -1,4 +1,4 @@
-//! What live streams record: nothing is written over, and the report says what is in each file.
+//! What live streams record: nothing is overwritten, and the report says what is in each file.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,10 +18,10 @@ nodes:
 run: {clock: live}
 ";
 
-/// Frames of a connection.
+/// Frames per connection.
 const FRAMES: usize = 50;
 
-/// A camera over HTTP that breaks: its first connections show a clip each, later ones nothing.
+/// A camera over HTTP that fails: its first connections send a clip each, later ones nothing.
 struct Camera {
     uri: String,
     /// Connections that wait for a picture.
@@ -38,7 +38,7 @@ impl Camera {
             let mut open = Vec::new();
             for (number, connection) in listener.incoming().flatten().enumerate() {
                 if number < connections {
-                    // A client that has seen enough closes: nothing to handle.
+                    // A client that has seen enough closes the connection: nothing to handle.
                     let _ = show(&connection, &clip);
                 } else {
                     open.push(connection);

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{GRAPH, Place};
 
-/// A run that is refused, for this reason, and leaves no folder.
+/// Asserts that a run is refused for this reason and leaves no folder.
 fn refused(place: &Place, arguments: &[&str], reason: &str) {
     let ended = place.run(arguments);
     assert_eq!(ended.code, Some(2), "{}", ended.said);
@@ -39,7 +39,7 @@ fn a_video_is_never_written_over_while_it_is_read_however_it_is_called() {
     let written = COPY.replace("${stream.uri}", "victim.mp4");
     fs::write(place.path("g.yaml"), written).unwrap();
     refused(&place, &["--stream", "a=other"], "would write over");
-    // Also the part of a video that is being replayed.
+    // The same holds for the part of a video that is being replayed.
     fs::write(place.path("victim.mp4.part"), "a part").unwrap();
     fs::write(place.path("g.yaml"), COPY).unwrap();
     refused(
@@ -98,7 +98,7 @@ fn images_models_and_the_graph_itself_are_never_written_over() {
     refused(&place, &[], "`d` reads");
 }
 
-/// Sinks of each stream behind a source that no stream is listed for.
+/// Per-stream sinks behind a source that no stream is listed for.
 const OF_SHARED: &str = "\
 fermata: 1
 nodes:
@@ -210,7 +210,7 @@ fn sinks_spare_the_runs_own_files_and_devices() {
         "run.log",
         ".lock",
         "earlier",
-        // What becomes the report once it is whole.
+        // The temporary file that becomes the report once it is complete.
         "report.json.part",
         "graph.yaml.part",
     ] {
@@ -243,7 +243,7 @@ fn two_sinks_never_write_one_file_nor_each_others_parts() {
         ("a.csv", "./folder/../a.csv", "both write"),
         ("a.csv", "a.csv.part", "both write"),
         ("a.csv.part", "a.csv", "both write"),
-        // Seen by nobody before the files are begun.
+        // This is not detected before the files are opened.
         ("folder/a.csv", "link/a.csv", "another writer has it"),
     ] {
         fs::write(place.path("g.yaml"), two(first, second)).unwrap();
@@ -324,7 +324,7 @@ fn what_is_no_text_is_refused_as_what_it_is() {
     ] {
         let mut command = place.program(&[]);
         command.args(arguments.iter().map(|one| std::ffi::OsStr::from_bytes(one)));
-        // A variable that nobody asks for.
+        // A variable that nothing reads.
         command.env("ODD", std::ffi::OsStr::from_bytes(b"\xff"));
         let ended = super::ended(command);
         assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.said);
@@ -343,7 +343,7 @@ fn what_is_given_twice_is_refused() {
         let arguments = [option, first, option, second];
         refused(&place, &arguments, "is given twice");
     }
-    // In two spellings, of which the second would undo the first.
+    // Two spellings, the second of which would undo the first.
     for arguments in [
         ["--stream", "a=1", "--set", "streams.a=2"],
         [
@@ -374,22 +374,21 @@ fn what_is_given_twice_is_refused() {
         &["--stream", "a=1", "--set", "streams.a.uri=2"],
         "would undo",
     );
-    // A part of what was given before undoes nothing else of it.
+    // Changing a part of what was given before undoes nothing else of it.
     let set = "nodes.s={use: synthetic_faces, each: stream, count: 9, width: 160, height: 120}";
     let ended = place.run(&["--set", set, "--set", "nodes.s.count=3"]);
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     assert_eq!(super::rows(&place.path("o/a.csv")), 3);
 }
 
-/// A field of a protobuf message with bytes in it.
+/// Encodes a protobuf field that holds bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     assert!(bytes.len() < 1 << 14, "two bytes of length");
     let length = [bytes.len() as u8 & 0x7F | 0x80, (bytes.len() >> 7) as u8];
     [&[number << 3 | 2][..], &length, bytes].concat()
 }
 
-/// An ONNX file of one operator, which takes [1, 1, 64, 64] to [1, 7] (ONNX's own names of the fields are in its
-/// onnx.proto).
+/// Builds an ONNX file of one operator, which maps [1, 1, 64, 64] to [1, 7] (field names as in ONNX's onnx.proto).
 fn onnx_of(operator: &str, domain: &str) -> Vec<u8> {
     let int = |number: u8, value: u8| vec![number << 3, value];
     let value = |name: &str, sides: &[u8]| {
@@ -441,7 +440,7 @@ nodes:
     let detector = detector.replace("PATH", "a.csv");
     let detector = detector.replace("nodes:", "params: {model: haar}\nnodes:");
     fs::write(place.path("d.yaml"), &detector).unwrap();
-    // One that each stream of a shared source has for itself.
+    // A detector that each stream of a shared source has for itself.
     let each = detector.replace("{use: detect_faces", "{use: detect_faces, each: stream");
     fs::write(place.path("e.yaml"), each).unwrap();
     for name in ["faces.onnx", "faces.xml"] {

@@ -1,5 +1,5 @@
-//! Runs that lack what they need: room, a folder, descriptors, memory, an output. `docs/results/robustness.md` is the
-//! table of these.
+//! Runs that lack what they need: disk space, a folder, descriptors, memory, an output. `docs/results/robustness.md`
+//! has the table of these.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn a_disk_that_was_full_for_a_while_costs_the_rows_of_that_while() {
     ));
     let disk = place.path("disk");
     fs::create_dir(&disk).unwrap();
-    // The log lies elsewhere: it would fill the disk again.
+    // The log is written elsewhere: it would fill the disk again.
     let script = format!(
         "cd '{}'; mkdir $DISK/o; ln -s $PWD/run.log $DISK/o/run.log
 '{}' run g.yaml --out $DISK/o -q --set nodes.s.count=2000 --set nodes.s.fps=500 --set run.clock=live > said 2>&1 & P=$!
@@ -34,7 +34,7 @@ wait $P; echo code $?; ls $DISK/o; cat said; echo rows; cat $DISK/o/a.csv.part",
     assert!(said.contains("code 1"), "{said}");
     assert!(said.contains("No space left on device"), "{said}");
     let (_, table) = said.split_once("rows\n").unwrap();
-    // The last frame came after the disk had room again.
+    // The last frame arrived after the disk had room again.
     assert!(
         table.lines().last().unwrap().starts_with("a,0,1999,"),
         "{said}"
@@ -47,7 +47,7 @@ wait $P; echo code $?; ls $DISK/o; cat said; echo rows; cat $DISK/o/a.csv.part",
     );
 }
 
-/// Every sink on a disk that is full before the run is over, the trace and the report too.
+/// Every sink, and also the trace and the report, on a disk that fills up before the run is over.
 #[test]
 fn on_a_full_disk_every_sink_says_so_and_leaves_nothing_that_looks_whole() {
     let place = Place::new(
@@ -103,7 +103,7 @@ echo code $?; ls o images . > '{}'; cp -r . '{}'",
     }
 }
 
-/// A quota of each file: what is beyond it cannot be written, and the next file has one of its own.
+/// The limit applies to each file: data beyond it cannot be written, and the next file has a limit of its own.
 #[test]
 fn a_video_that_cannot_grow_ends_as_a_part_and_goes_on_in_the_next_file() {
     let place = Place::new(GRAPH);
@@ -145,7 +145,7 @@ fn a_disk_that_cannot_be_written_to_is_refused() {
     );
 }
 
-/// What ext4 does by itself where the device below it fails: not even files that are open can be written to any more.
+/// ext4 does this by itself when the device below it fails: even open files can no longer be written to.
 #[test]
 fn a_disk_that_turns_read_only_keeps_what_is_on_it_and_every_file_says_so() {
     let place = Place::new(GRAPH);
@@ -167,7 +167,7 @@ kill -INT $P; wait $P; code=$?; cp -r disk/o copy; exit $code"
     let said = fs::read_to_string(place.path("said")).unwrap();
     assert_eq!(ended.code, Some(1), "{said}");
     let files = place.names("copy");
-    // Not even the lock's file can be removed.
+    // Even the lock file cannot be removed.
     let left = [".lock", "a.csv.part", "a.mp4.part", "graph.yaml", "run.log"];
     assert_eq!(files, left, "{said}");
     let rows = rows(&place.path("copy/a.csv.part"));
@@ -195,7 +195,7 @@ fn a_folder_that_vanishes_is_a_failure_and_its_files_keep_what_they_have() {
     let names = place.names("gone");
     assert!(names.contains(&"a.csv.part".to_owned()), "{names:?}");
     assert!(rows(&place.path("gone/a.csv.part")) > 0);
-    // All of it removed: nothing to keep, and still an end.
+    // The whole folder is removed: there is nothing to keep, but the run still ends.
     let place = Place::new(GRAPH);
     let mut run = place.start(&LONG, "a.csv.part", 1000);
     fs::remove_dir_all(place.path("o")).unwrap();
@@ -217,7 +217,7 @@ fn few_descriptors_are_an_error_and_no_crash() {
                 assert_eq!(said.matches("error:").count(), 1, "{descriptors}: {said}");
                 assert!(said.contains("nothing was started"), "{said}");
             }
-            // What could not be opened on the way is told, and the rest is there.
+            // Files that could not be opened later are reported, and the rest is there.
             Some(1) if place.path("o/report.json").exists() => {
                 assert!(said.contains("failed:"), "{descriptors}: {said}");
                 super::assert_files_as_reported(&place);
@@ -228,13 +228,12 @@ fn few_descriptors_are_an_error_and_no_crash() {
         }
         codes.push(code);
     }
-    // What is refused, what fails and what goes well follow each other: nothing that is enough is too few with one
-    // more.
+    // Refusals, failures and successes follow in that order: a number that suffices still suffices with one more.
     assert!(codes.is_sorted_by(|fewer, more| fewer >= more), "{codes:?}");
     assert_eq!((codes[0], codes[25]), (Some(2), Some(0)), "{codes:?}");
 }
 
-/// Where memory ends is chance; what may become of a run then is not.
+/// Where memory runs out is chance; what may become of a run then is not.
 #[test]
 fn little_memory_leaves_nothing_that_looks_whole_and_is_not() {
     let mut codes = Vec::new();
@@ -254,9 +253,9 @@ fn little_memory_leaves_nothing_that_looks_whole_and_is_not() {
                 assert_eq!(rows(&place.path("o/a.csv")), 10, "{said}");
                 assert_eq!(super::frames(&place.path("o/a.mp4")), 10, "{said}");
             }
-            // A library failed some of the frames, which the report counts.
+            // A library failed on some of the frames, which the report counts.
             Some(1) => super::assert_files_as_reported(&place),
-            // The program could not go on: as after SIGKILL.
+            // The program could not continue: as after SIGKILL.
             Some(134 | 139) => assert!(!place.path("o/report.json").exists(), "{said}"),
             code => panic!("{code:?}: {said}"),
         }

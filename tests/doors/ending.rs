@@ -1,4 +1,4 @@
-//! Actors that have all they want of a stream and end it.
+//! Actors that have all they need of a stream and end it.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,13 +15,13 @@ use crate::support::{assert_balanced, options, wait_until};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EnoughSettings {
-    /// The last packet that it wants.
+    /// The sequence number of the last packet it needs.
     last: u64,
-    /// Only of this stream; of all, if there is none.
+    /// Only of this stream; of all streams if none is given.
     of: Option<String>,
 }
 
-/// Hands packets on until it has enough.
+/// Passes packets on until it has enough.
 struct Enough(EnoughSettings);
 
 impl Actor for Enough {
@@ -53,7 +53,7 @@ impl Actor for Enough {
     }
 }
 
-/// Hands on the left of two packets.
+/// Passes on the left of two packets.
 struct Left;
 
 #[derive(Deserialize, JsonSchema)]
@@ -81,7 +81,7 @@ impl Actor for Left {
     }
 }
 
-/// Takes so much room in a batch.
+/// A payload with this weight in a batch.
 struct Weighs(usize);
 
 impl Payload for Weighs {
@@ -105,7 +105,7 @@ fn run(body: &str) -> (Report, Collector) {
     (report, collector)
 }
 
-/// The sequences of a stream that have come, in order.
+/// Returns the sequence numbers of a stream that have arrived, in order.
 fn sequences(collector: &Collector, stream: &str) -> Vec<u64> {
     let packets = collector.packets();
     let of_stream = packets.iter().map(|packet| &packet.envelope);
@@ -197,7 +197,7 @@ run: {{clock: {clock}}}
 "
         ));
         let got = sequences(&collector, "s");
-        // Other replicas may be at work on what comes behind when one has enough.
+        // Other replicas may be processing later packets when one has enough.
         assert!(got.len() >= 10, "{got:?}");
         assert!(got.iter().copied().eq(0..got.len() as u64), "{got:?}");
         let enough = &report.nodes["enough"];
@@ -208,7 +208,7 @@ run: {{clock: {clock}}}
 
 #[test]
 fn a_packet_that_makes_its_batch_go_is_finished_where_that_batch_ends_the_stream() {
-    // Packets of the weights 1 and 2 fill a batch; that of weight 3 waits for it to go, and it ends the stream.
+    // Packets of weights 1 and 2 fill a batch; the one of weight 3 waits for that batch, which ends the stream.
     let (report, collector) = run("\
 nodes:
   s: {use: growing}
@@ -222,7 +222,7 @@ run: {clock: asap}
     assert_first(&collector, "s", 2);
 }
 
-/// The calls that wait for their answer: of each its ticket and an envelope.
+/// The open calls: each with its ticket and an envelope.
 type Calls = Mutex<Vec<(Ticket, Envelope)>>;
 
 /// Finishes its calls when a test says so.

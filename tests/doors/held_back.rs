@@ -1,5 +1,5 @@
-//! An actor that holds packets back until later ones have come: it keeps their tickets, and is told when no more will
-//! come.
+//! An actor that holds packets back until later ones have arrived: it keeps their tickets, and is told when no more
+//! will arrive.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ impl Payload for Number {}
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HoldBackSettings {
-    /// Packets that are held back.
+    /// Maximum number of packets held back.
     most: usize,
 }
 
-/// Hands a packet on when this many later ones have come, or no more will.
+/// Passes a packet on once this many later ones have arrived, or no more will.
 struct HoldBack {
     most: usize,
     held: VecDeque<(Envelope, AnyPayload, Ticket)>,

@@ -1,4 +1,4 @@
-//! Calls that are finished later, from another thread: order, the window, tickets that are dropped or come too late,
+//! Calls that are finished later, from another thread: order, the window, tickets that are dropped or arrive too late,
 //! ends.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ struct Call {
 }
 
 impl Call {
-    /// Hands the packet on.
+    /// Passes the packet on.
     fn pass(self) {
         let (envelope, payload) = (self.envelope, self.payload);
         self.ticket.settle(|out| {
@@ -40,13 +40,13 @@ impl Call {
 #[derive(Default)]
 struct Desk {
     calls: Vec<Call>,
-    /// What the actors were told: of streams that ended, of their own end.
+    /// What the actors were told: streams that ended, and their own end.
     told: Vec<String>,
     /// Most calls that were open at once.
     most: usize,
 }
 
-/// Somebody who answers when a test says so.
+/// Answers calls when a test says so.
 #[derive(Default)]
 struct Elsewhere {
     desk: Mutex<Desk>,
@@ -58,7 +58,7 @@ impl Elsewhere {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until so many calls are open, and takes them.
+    /// Waits until this many calls are open, and takes them.
     fn take(&self, calls: usize) -> Vec<Call> {
         let desk = self.desk();
         let (mut desk, timeout) = self
@@ -80,7 +80,7 @@ struct AskSettings {
     at_once: Option<u64>,
 }
 
-/// Asks elsewhere.
+/// Has its calls answered elsewhere.
 struct Ask {
     settings: AskSettings,
     elsewhere: Arc<Elsewhere>,
@@ -145,14 +145,14 @@ impl Actor for Ask {
     }
 }
 
-/// A run with somebody elsewhere.
+/// A run whose calls are answered elsewhere.
 struct Asked {
     running: RunningGraph,
     elsewhere: Arc<Elsewhere>,
     collector: Collector,
 }
 
-/// Starts a graph whose source `numbers` gives 0 to below `count`.
+/// Starts a graph whose source `numbers` emits the numbers below `count`.
 fn start(count: u64, body: &str) -> Asked {
     let mut registry = Registry::builtin();
     registry.register::<Ask>();
@@ -174,7 +174,7 @@ fn start(count: u64, body: &str) -> Asked {
 }
 
 impl Asked {
-    /// What has come of a stream, in order.
+    /// Returns what has arrived of a stream, in order.
     fn got(&self, stream: &str) -> Vec<u64> {
         let numbers = self.collector.payloads::<Number>(stream);
         numbers.iter().map(|number| number.0).collect()
@@ -291,7 +291,7 @@ nodes:
   end: {use: collect, in: ask}
 ",
     );
-    // Those of 3, 4 and 5 are the new actor's.
+    // The calls of 3, 4 and 5 belong to the new actor.
     let mut calls = Vec::new();
     while calls.len() < 5 {
         calls.extend(asked.elsewhere.take(1));
@@ -421,7 +421,7 @@ nodes:
     assert!(refused.to_string().contains("finishes"), "{refused}");
 }
 
-/// Its destructor panics: where an engine that gives up an answer drops it, nothing may come of that.
+/// Panics in its destructor: wherever the engine drops a discarded answer, this must have no effect.
 struct Explosive;
 
 impl Payload for Explosive {}
@@ -451,7 +451,7 @@ nodes:
             Ok(())
         });
     };
-    // Before or after the panic: given up with its call, or too late for it.
+    // Before or after the panic: discarded with its call, or too late for it.
     pass(calls.remove(1));
     wait_until("the panic", || {
         let report = asked.running.handle().report();

@@ -1,4 +1,4 @@
-//! Sources that hand on what somebody else numbered: gaps, segments, marks.
+//! Sources that pass on numbers assigned elsewhere: gaps, segments, marks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +18,11 @@ struct Row;
 
 impl Payload for Row {}
 
-/// What a tape says next.
+/// A step of a tape.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Step {
-    /// A packet with this sequence, in the present segment.
+    /// A packet with this sequence number, in the current segment.
     Packet(u64),
     /// A new segment with this number.
     Segment(u32),
@@ -31,10 +31,10 @@ enum Step {
     /// A packet without a number, in a new segment.
     Reconnected,
     Mark(u64),
-    /// A packet whose sequence is so far below the largest number there is, and a mark there.
+    /// A packet whose sequence number is this far below the largest possible one.
     PacketBelowLargest(u64),
     MarkBelowLargest(u64),
-    /// Nothing until the test lets go.
+    /// Nothing until the test opens the gate.
     Wait,
 }
 
@@ -46,7 +46,7 @@ struct TapeSettings {
     live: bool,
 }
 
-/// Opened by a test.
+/// A gate that a test opens.
 #[derive(Default)]
 struct Gate(AtomicBool);
 
@@ -126,7 +126,7 @@ fn start(body: &str) -> (RunningGraph, Collector, Arc<Gate>) {
     (running.expect("a graph that starts"), collector, gate)
 }
 
-/// Runs a tape to its end. Gives the segments and sequences that came.
+/// Runs a tape to its end; returns the segments and sequence numbers that arrived.
 fn played(steps: &str) -> (Report, Vec<(u32, u64)>) {
     let (running, collector, _) = start(&format!(
         "\
@@ -193,7 +193,7 @@ fn numbers_that_do_not_grow_end_the_stream_as_failed() {
     assert!(report.faults.is_empty(), "{:?}", report.faults);
 }
 
-/// A mark that goes back says nothing new.
+/// A mark that goes back is ignored.
 #[test]
 fn marks_may_repeat_themselves() {
     let (report, numbers) = played("{mark: 4}, {mark: 4}, {mark: 2}, {packet: 4}, {mark: 5}");
@@ -215,7 +215,7 @@ nodes:
 run: {{clock: asap}}
 "
         ));
-        // Without the mark the sink would wait for the slow stream's next packet before it took the second of the fast
+        // Without the mark the sink would wait for the slow stream's next packet before taking the second of the fast
         // one.
         wait_until("the fast stream", || collector.packets().len() == 51);
         gate.0.store(true, Ordering::SeqCst);
@@ -230,7 +230,7 @@ run: {{clock: asap}}
     }
 }
 
-/// What a live source has in hand comes before the marks that it gives while it is held up.
+/// Packets that a live source holds precede the marks that it sets while it is blocked.
 #[test]
 fn a_mark_of_a_live_source_waits_for_what_is_in_hand() {
     let steps: Vec<String> = (0..300)

@@ -1,5 +1,5 @@
-//! Streams and actors that break, in a graph of real actors: nobody else may notice, and the books say what became of
-//! what.
+//! Streams and actors that fail, in a graph of real actors: nothing else may be affected, and the books account for
+//! every packet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::support::{assert_balanced, options, wait_until_or};
 /// Frames of each stream.
 const FRAMES: u64 = 36;
 
-/// Synthetic faces from a camera that, by the name of its stream, dies, stalls or floods.
+/// Synthetic faces from a camera that, depending on the name of its stream, dies, stalls or floods.
 struct TroubledCamera {
     camera: SyntheticFaces,
     stream: String,
@@ -63,7 +63,7 @@ impl Source for TroubledCamera {
     }
 }
 
-/// An actor that panics on every seventh packet or batch that it gets.
+/// An actor that panics on every seventh packet or batch.
 struct Panicky<A> {
     actor: A,
     calls: u64,
@@ -193,7 +193,7 @@ run: {{clock: live, drain: 2s}}
     assert_eq!(flood.delivered + lost, flood.captured);
 }
 
-/// Frames of each stream where restarts, whose delays double, are waited for.
+/// Frames of each stream in tests that wait for restarts, whose delays double.
 const FEW_FRAMES: u64 = 20;
 
 /// Runs two synthetic streams through detector, tracker and CSV, one of which panics now and then.
@@ -227,7 +227,7 @@ run: {{clock: asap, restart: {{most: 100, within: 1h}}}}
     start(&text, registry, out).wait()
 }
 
-/// A track that has gone (as all have when their tracker panics) is never seen again.
+/// Asserts that a track that has ended (as all do when their tracker panics) is never seen again.
 fn assert_tracks_never_return(csv: &std::path::Path) {
     let mut last_seen: BTreeMap<(String, u64), u64> = BTreeMap::new();
     let mut faces = 0;
@@ -262,7 +262,7 @@ fn a_detector_and_a_tracker_that_panic_lose_the_packet_and_nothing_else() {
         let mut failed = 0;
         for name in instances {
             let node = &report.nodes[name];
-            // A new actor counts its calls anew: with each panic one packet is gone, and the next six pass.
+            // A new actor starts counting its calls from zero: each panic loses one packet, and the next six pass.
             assert_eq!((node.failed, node.restarts), (panics, panics), "{name}");
             failed += node.failed;
         }

@@ -1,5 +1,5 @@
 //! Runs that are killed or interrupted at random moments: what is on the disk afterwards. `FERMATA_KILLS_SEED` repeats
-//! one.
+//! a sequence of moments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,15 +23,15 @@ run: {clock: live, drain: 10s}
 
 const FPS: u64 = 25;
 
-/// Frames that may be missing at the end of a part: a second, and what waits before the encoder while the rows are
-/// written already.
+/// Frames that may be missing at the end of a part: one second, plus the frames waiting before the encoder whose rows
+/// are already written.
 const MOST_LOST: u64 = FPS + 8;
 
-/// How far the rows on the disk may be behind the time: they are written within a second; the other one is a busy
-/// machine's.
+/// How far the rows on the disk may lag behind: one second because rows are written within a second, and another for a
+/// busy machine.
 const MOST_BEHIND: Duration = Duration::from_secs(2);
 
-/// A moment in the life of a run, by a hash of the number of the try.
+/// Chooses a moment in the life of a run by hashing the number of the try.
 fn moment(seed: u64, number: u64) -> Duration {
     let mixed =
         (seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -50,7 +50,7 @@ fn tries(short: u64) -> u64 {
     if soak() { 100 } else { short }
 }
 
-/// A run at a moment of its life, and how many rows of the stream `d` are on the disk at least.
+/// Starts a run and waits for its moment; returns how many rows of the stream `d` are on the disk at least.
 fn started(place: &Place, number: u64) -> (std::process::Child, u64) {
     let run = place.start(&[], "d.mp4.part", 6000);
     let before = rows(&place.path("o/d.csv.part"));
@@ -72,7 +72,7 @@ struct Held {
     is_whole: bool,
 }
 
-/// Rows and frames of a stream, wherever they are.
+/// Returns the rows and frames of a stream, whether in parts or under their final names.
 fn held(place: &Place, stream: &str) -> (Held, Held) {
     let of = |extension: &str, count: fn(&Path) -> u64| {
         let whole = file(place, &format!("{stream}.{extension}"));
@@ -92,7 +92,7 @@ fn held(place: &Place, stream: &str) -> (Held, Held) {
     (rows, frames)
 }
 
-/// That there is nothing in a video of which `ffprobe` would complain, from its beginning to its end.
+/// Asserts that `ffprobe` finds nothing to complain about in a video, from its beginning to its end.
 fn assert_whole(video: &Path) {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-show_streams"])
@@ -107,8 +107,8 @@ fn assert_whole(video: &Path) {
     );
 }
 
-/// That a stream's files hold as much as they may be asked to hold: the same under their final names; of parts, the
-/// video nearly as much as the table.
+/// Asserts that a stream's files hold enough: the same amount under their final names; in parts, the video nearly as
+/// much as the table.
 #[track_caller]
 fn assert_held(number: u64, stream: &str, (rows, frames): (Held, Held)) {
     let most_lost = if frames.is_whole { 0 } else { MOST_LOST };
@@ -135,7 +135,7 @@ fn a_run_that_is_killed_leaves_parts_that_can_be_read_nearly_to_their_end() {
             assert!(file(&place, &format!("{stream}.mp4")).is_none());
             assert!(file(&place, &format!("{stream}.csv")).is_none());
             let (rows, frames) = held(&place, stream);
-            // What was waited for; the others may have begun a moment ago.
+            // The test waited for this stream only; the others may have begun just now.
             assert!(
                 stream != "d" || rows.count >= least.max(1) && frames.count > 0,
                 "try {number}: {stream} has {rows:?} rows of {least}, {frames:?} frames"

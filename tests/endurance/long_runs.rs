@@ -1,5 +1,5 @@
-//! What a run must not gather: memory under overload, threads and file descriptors over many streams; and a queue that
-//! is held for long. Each runs in a process of its own, in which nothing else has threads and memory.
+//! What a run must not accumulate: memory under overload, threads and file descriptors over many streams; and a queue
+//! that is held for long. Each test runs in a process of its own, so that no other test adds threads or memory.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use serde::Deserialize;
 use super::soak;
 use crate::support::{assert_balanced, options, wait_until};
 
-/// Set in the process of its own.
+/// The environment variable set in the test's own process.
 const ALONE: &str = "FERMATA_ALONE";
 
-/// Runs one test of this file again, alone in a process. True in that process.
+/// Runs one test of this file again, alone in a process. Returns true in that process.
 fn is_alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -44,7 +44,7 @@ fn is_alone(test: &str) -> bool {
     false
 }
 
-/// Resident memory of this process, KiB.
+/// Returns the resident memory of this process, KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status
@@ -93,7 +93,7 @@ nodes:
         true,
     );
     let handle = running.handle();
-    // Before the first stream: later, threads of the one before may still be on their way out.
+    // Before the first stream: later, threads of the previous stream may still be exiting.
     let (threads, files) = (entries("/proc/self/task"), entries("/proc/self/fd"));
     let mut resident = 0;
     for number in 0..warm_up + streams {
@@ -124,7 +124,7 @@ nodes:
     assert_eq!(report.streams.len() as u32, (warm_up + streams) as u32);
 }
 
-/// So many units, one after the other; writes down how much memory there is after a tenth of them.
+/// Provides a number of units one after another; records the memory in use after a tenth of them.
 struct Many {
     units: u32,
     given: u32,
@@ -207,7 +207,7 @@ fn an_overload_of_four_times_drops_and_keeps_its_memory() {
         return;
     }
     let time = Duration::from_secs(if soak() { 600 } else { 4 });
-    // Each stream gives 400 packets a second, of which the node can take 100; frames of 920 KB of their own.
+    // Each stream emits 400 packets per second, of which the node can take 100; each frame has 920 KB of its own.
     let mut registry = Registry::builtin();
     registry.register::<Pause>();
     registry.register::<Copy>();
@@ -271,7 +271,7 @@ run: {{call_deadline: 1s}}
     );
 }
 
-/// Sleeps at every packet, or at the first one.
+/// Sleeps on every packet, or on the first one.
 struct Pause {
     time: Duration,
     once: bool,

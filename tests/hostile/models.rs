@@ -1,8 +1,8 @@
-//! Detectors that promise gigabytes.
+//! Detectors that declare gigabytes of output.
 
 use super::{assert_ended, graph_in, run_small};
 
-/// A number as protobuf writes it: seven bits a byte, the lowest first.
+/// Encodes a number as a protobuf varint: seven bits per byte, lowest first.
 fn varint(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
@@ -26,7 +26,7 @@ fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A tensor of f32 of this name and shape (names of the fields are in ONNX's onnx.proto).
+/// Encodes an f32 tensor of this name and shape (field names as in ONNX's onnx.proto).
 fn tensor(name: &str, shape: &[u64]) -> Vec<u8> {
     let sides: Vec<u8> = shape
         .iter()
@@ -36,7 +36,7 @@ fn tensor(name: &str, shape: &[u64]) -> Vec<u8> {
     [bytes(1, name.as_bytes()), bytes(2, &kind)].concat()
 }
 
-/// A node that makes a tensor out of nothing.
+/// Encodes a node that generates a tensor without inputs.
 fn noise(output: &str, shape: &[u64]) -> Vec<u8> {
     let sides: Vec<u8> = shape.iter().flat_map(|side| int(8, *side)).collect();
     let attribute = [bytes(1, b"shape"), sides, int(20, 7)].concat();
@@ -48,7 +48,7 @@ fn noise(output: &str, shape: &[u64]) -> Vec<u8> {
     .concat()
 }
 
-/// An UltraFace by its inputs and outputs.
+/// Builds a model with UltraFace's inputs and outputs.
 fn ultraface(width: u64, height: u64) -> Vec<u8> {
     let (scores, boxes) = (("scores", [1, 4, 2]), ("boxes", [1, 4, 4]));
     let mut graph = Vec::new();

@@ -1,11 +1,11 @@
-//! Files that a command reads to their end, and that have none.
+//! Files that a command reads to their end but that have no end.
 
 use std::process::Command;
 
 use crate::abuse::{Ended, Place, ended};
 use crate::support::fermata;
 
-/// A command in the place, which is ended where it hangs.
+/// Runs a command in the place and ends it if it hangs.
 fn command(place: &Place, arguments: &str) -> Ended {
     let mut command = Command::new("bash");
     let script = format!(
@@ -42,7 +42,7 @@ nodes:
   end: {use: discard, in: d}
 ";
 
-/// A place with pipes and devices where files should be.
+/// Creates a place with pipes and devices where files should be.
 fn place() -> Place {
     let place = Place::new(GRAPH);
     let made = place.script(

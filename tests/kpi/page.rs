@@ -45,7 +45,7 @@ fn on_a_telephone_the_verdict_is_to_be_seen() {
     assert!(dom.contains("<title>verdicts, 0 px off</title>"), "{dom}");
 }
 
-/// The page's elements once its script has run, with a script behind it, in a narrow window.
+/// Returns the page's DOM after its script and this one have run, in a narrow window.
 pub(super) fn shown(page: &Path, script: &str) -> String {
     let text = fs::read_to_string(page).unwrap();
     let tried = page.with_file_name("tried.html");
@@ -98,7 +98,7 @@ fn the_page_shows_the_numbers_and_a_click_shows_the_frame_of_a_flip() {
     assert!(dom.contains("<p id=\"playing\">x, 0.26 s</p>"), "{dom}");
 }
 
-/// Of a real video, in a browser that plays it.
+/// A real video, in a browser that plays it.
 #[test]
 fn a_click_on_a_flip_seeks_to_its_frame() {
     let mut browser = Browser::of_files();

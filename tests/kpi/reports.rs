@@ -1,4 +1,4 @@
-//! What a run's report says, and what an old one does not.
+//! What a run's report contains, and what an old one lacks.
 
 use std::fs;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn what_an_old_report_does_not_say_is_null_and_never_0() {
         object.remove(field).unwrap();
         report
     };
-    // What each missing field takes with it.
+    // The measures lost with each missing field.
     for (path, lost) in [
         ("/wall_s", &["wall_s", "fps_captured"][..]),
         (
@@ -72,7 +72,7 @@ fn what_an_old_report_does_not_say_is_null_and_never_0() {
         untimed["stages"]["log"]["service_ms"],
         json!({"count": 2, "p50": null, "p90": null, "p99": null, "p999": null, "max": null})
     );
-    // Without its time the recording's is taken, as without a report.
+    // Without its time the recording's is used, as without a report.
     assert_eq!(
         measured(&without("/wall_s"))["all"]["fps_processed"],
         1.0 / 0.04
@@ -138,7 +138,7 @@ run: {clock: live}
     command.args(["run", "--quiet"]).arg(&graph).arg("--out");
     assert!(command.arg(&out).status().unwrap().success());
     let all = &measured(&[&out])["runs"][0]["all"];
-    // A busy machine may lose some at the source too; the rest of them is in the table.
+    // A busy machine may lose some at the source too; the rest are in the table.
     let frames = all["frames"].as_u64().unwrap();
     let missed = all["drops"]["missed at the source"].as_u64().unwrap_or(0);
     assert_eq!(frames + missed, 40, "{all}");

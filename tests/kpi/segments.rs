@@ -9,7 +9,7 @@ use super::page::shown;
 use super::{HEADER, by_hand, kpi, measured, refused, run_of};
 use crate::support::fermata;
 
-/// A table in two files, each with the header.
+/// Splits a table into two files, each with the header.
 fn halves(table: &str) -> [String; 2] {
     let rows: Vec<&str> = table.lines().skip(1).collect();
     let (first, second) = rows.split_at(rows.len() / 2);
@@ -108,7 +108,7 @@ run: {clock: asap}
     assert!(out.join("faces.0004.csv").is_file() && out.join("a.0002.mp4").is_file());
     let found = measured(&[&out]);
     assert_eq!(found["runs"][0]["all"]["frames"], 50);
-    // Where the second video begins is told by the report.
+    // The report says where the second video begins.
     let report = fs::read_to_string(out.join("report.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     let files = report["files"].as_array().unwrap().iter();

@@ -1,4 +1,4 @@
-//! The actors of random graphs: they look whether they get the packets they should.
+//! The actors of random graphs: they check that they get the packets they should.
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Registry, Setup};
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use super::doors::{Enough, Later};
 use super::keep::Keep;
 use super::payloads::{Of, Seen};
 
-/// All actors that random graphs use.
+/// Returns a registry with all actors that random graphs use.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::builtin();
     registry.register_source::<Counter>();
@@ -22,7 +22,7 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
-/// Lets every n-th packet pass.
+/// Passes every n-th packet.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChooseSettings {
@@ -64,7 +64,7 @@ impl Actor for Choose {
     }
 }
 
-/// Even packets go one way, those that three divides the other: some both ways, some none.
+/// Sends even packets one way and those divisible by three the other: some go both ways, some neither.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SplitSettings {

@@ -1,4 +1,4 @@
-//! The laws themselves: what a run must keep, given the case that it ran.
+//! The laws: what a run of a case must keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ impl<'a> Laws<'a> {
         self.broken.push(law.into());
     }
 
-    /// Every run ends, nothing hangs that was not made to, no lane spins, and nothing blocks itself.
+    /// Checks that every run ends, nothing hangs that was not made to, no lane spins, and nothing deadlocks.
     pub(crate) fn ends(&mut self) {
         let run = &self.ran.run;
         if !run.ended {
@@ -78,7 +78,7 @@ impl<'a> Laws<'a> {
         // A drain may have to wait for restarts, whose delays grow.
         let case = self.case;
         let waits_for_restarts = case.breaks() || case.sources.iter().any(|s| s.panics() > 0);
-        // A source that is told to end answers no more calls before it ends, and may be held up until some have been
+        // A source that is told to end answers no more calls before it ends, and may be blocked until some have been
         // answered.
         let waits_for_answers = case.asks();
         for fault in &self.report().faults {
@@ -96,7 +96,7 @@ impl<'a> Laws<'a> {
         self.broken.extend(imbalances);
     }
 
-    /// Who watches is told of each packet what the books say of it.
+    /// Checks that observers are told the same of each packet as the books record.
     pub(crate) fn observed(&mut self) {
         let run = &self.ran.run;
         if !run.ended || !run.report.hung.is_empty() {
@@ -126,7 +126,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// A blocking queue holds no more than it should: its capacity, and what its producer had in hand when it was full.
+    /// Checks that a blocking queue holds at most its capacity and what its producer had in hand when it was full.
     pub(crate) fn bounds(&mut self) {
         for edge in &self.report().edges {
             let (from, to) = (Model::place_of(&edge.from), Model::place_of(&edge.to));
@@ -137,7 +137,8 @@ impl<'a> Laws<'a> {
             let producer = producer.map(|index| &self.case.nodes[index]);
             let batch = producer.and_then(|node| node.batch);
             let at_once = batch.map_or(1, |(max, _)| max as u64);
-            // Replicas may all be at work when it fills up, and as many of their results wait for their turn.
+            // All replicas may be working when the queue fills up, with as many of their results waiting for their
+            // turn.
             let calls = producer.map_or(1, |node| match node.replicas {
                 1 => match node.kind {
                     Kind::Later { open, .. } => open as u64 + 1,
@@ -155,7 +156,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// Each sink gets each stream's packets in order and none twice.
+    /// Checks that each sink gets each stream's packets in order and none twice.
     pub(crate) fn order(&mut self) {
         let mut last: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for delivery in &self.ran.run.deliveries {
@@ -167,7 +168,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// Whether all that is captured must arrive, but for packets that panic themselves.
+    /// Returns whether everything captured must arrive, except for packets that panic themselves.
     fn is_exact(&self) -> bool {
         let mut faults = self.report().faults.iter();
         let given_up = faults.any(|fault| fault.message.contains("draining took"));
@@ -178,7 +179,7 @@ impl<'a> Laws<'a> {
             && !given_up
     }
 
-    /// Each sink got as many packets as it should.
+    /// Checks that each sink got as many packets as it should.
     pub(crate) fn amounts(&mut self) {
         let exact = self.is_exact();
         for (stream, report) in &self.report().streams {
@@ -195,7 +196,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// What reaches each sink is what should: at most that, and all of it where nothing may lose packets.
+    /// Checks that each sink gets at most what it should, and all of it where nothing may lose packets.
     pub(crate) fn exactness(&mut self) {
         let exact = self.is_exact();
         let mut got: BTreeMap<(&str, &str), BTreeSet<u64>> = BTreeMap::new();
@@ -225,7 +226,8 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// A source that nothing ended early has given all it has: a restart, its own or elsewhere, never reads as its end.
+    /// Checks that a source that was not ended early has emitted all it has: a restart, its own or elsewhere, is never
+    /// taken for its end.
     pub(crate) fn captures(&mut self) {
         let disturbed = !self.case.commands.is_empty()
             || self.case.stalls()
@@ -244,7 +246,8 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// Only what was made to break has broken, been built anew or been given up: actors that see a breach panic.
+    /// Checks that only what was made to break has broken, been rebuilt or been given up: actors that see a breach
+    /// panic.
     pub(crate) fn innocence(&mut self) {
         let first = self.case.first_node();
         let drops = self.case.troubles(Trouble::Drop);
@@ -295,7 +298,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// A stream that was added is one of the run, and ends with it.
+    /// Checks that a stream that was added is part of the run and ends with it.
     pub(crate) fn additions(&mut self) {
         let run = &self.ran.run;
         for name in run.added.iter().flatten() {
@@ -317,7 +320,7 @@ impl<'a> Laws<'a> {
         }
     }
 
-    /// What actors are told of their streams and their end.
+    /// Checks what actors are told of their streams and their end.
     pub(crate) fn lives(&mut self) {
         let run = &self.ran.run;
         let first = self.case.first_node();
@@ -325,7 +328,7 @@ impl<'a> Laws<'a> {
             let given_up = |name: &Option<String>| name.as_deref() == Some(node);
             let mut faults = run.report.faults.iter();
             let index = Model::place_of(node) - first;
-            // What a failing call drops may panic in its destructor, which is a panic of the call.
+            // Packets dropped by a failing call may panic in their destructors, which is a panic of the call.
             let replaced =
                 self.case.nodes[index].on_error != "skip" || self.case.troubles(Trouble::Drop);
             let fails = self.case.nodes[index].kind.breaks();
@@ -351,11 +354,11 @@ impl<'a> Laws<'a> {
         self.broken.extend(broken);
     }
 
-    /// What a sink is told of the end of a stream is what the books say: that the source came to its own end, and
-    /// whether something was lost on the way.
+    /// Checks that what a sink is told of the end of a stream agrees with the books: whether the source came to its own
+    /// end, and whether something was lost on the way.
     pub(crate) fn told_ends(&mut self) {
         let run = &self.ran.run;
-        // Who ends a stream early has all that it wanted, and the others are told that it was drained.
+        // An actor that ends a stream early has all that it wanted; the others are told that it was drained.
         let undisturbed = run.ended
             && self.case.enough_from().is_none()
             && run.report.faults.is_empty()

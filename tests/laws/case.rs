@@ -1,5 +1,5 @@
-//! A random graph and what is done to it, and what can be said of it beforehand. Its file is written in `file`, what
-//! reaches its sinks is in `model`, and how cases are drawn is in `draw`.
+//! A random graph, what is done to it, and what can be predicted about it. Its file is written in `file`, what reaches
+//! its sinks is in `model`, and how cases are drawn is in `draw`.
 
 mod simulated;
 
@@ -17,7 +17,7 @@ pub(crate) enum ClockCase {
     Asap,
 }
 
-/// One way in which packets come into the graph.
+/// A source of packets.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceCase {
     pub(crate) of: Of,
@@ -30,34 +30,35 @@ pub(crate) struct SourceCase {
     pub(crate) panic_every: Option<u64>,
     pub(crate) pacing_panics: u64,
     pub(crate) on_error: &'static str,
-    /// Every n-th payload panics somewhere.
+    /// Every n-th payload panics at this place.
     pub(crate) trouble: Option<(Trouble, u64)>,
     /// Has two outputs.
     pub(crate) second: bool,
-    /// Numbers its packets itself, each so far behind the last, and marks what does not come.
+    /// Numbers its packets itself, each this far after the last, and marks the numbers left out.
     pub(crate) gap: Option<u64>,
     pub(crate) lane: Option<u8>,
 }
 
 impl SourceCase {
     pub(crate) fn has_second(&self) -> bool {
-        // What a live source overwrites has no sequence, so that nobody knows which output the next one goes to.
+        // A packet that a live source overwrites has no sequence number, so the output of the next one is unknown.
         self.second && !self.live
     }
 
-    /// How often it panics if nothing ends it early; each time it has to be built anew.
+    /// Returns how often it panics if it is not ended early; each time it has to be rebuilt.
     pub(crate) fn panics(&self) -> u64 {
         let before = |every| self.count.saturating_sub(1) / every;
         self.pacing_panics + self.panic_every.map_or(0, before)
     }
 
-    /// Whether it gives up before its end.
+    /// Returns whether it gives up before its end.
     pub(crate) fn may_give_up(&self, restarts: u32) -> bool {
         let fails = self.fail_after.is_some_and(|after| after < self.count);
         fails || self.panics() > u64::from(restarts)
     }
 
-    /// How far its packets are from each other. What a live source overwrites would leave holes that nobody knows.
+    /// Returns the distance between its sequence numbers. Packets that a live source overwrites would leave unknown
+    /// holes.
     pub(crate) fn gap(&self) -> Option<u64> {
         self.gap.filter(|_| !self.live)
     }
@@ -67,7 +68,7 @@ impl SourceCase {
     }
 }
 
-/// Where an actor that keeps something of its streams breaks.
+/// Where an actor that keeps state about its streams breaks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeepCase {
     pub(crate) panic_every: Option<u64>,
@@ -107,7 +108,7 @@ pub(crate) enum Kind {
         at_once_every: Option<u64>,
         panic_every: Option<u64>,
     },
-    /// Ends its streams from this sequence on.
+    /// Ends its streams from this sequence number on.
     Enough {
         from: u64,
     },
@@ -122,7 +123,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Number of inputs, and as a bit set the ones that a packet needs.
+    /// Returns the number of inputs, and the ones that a packet needs as a bit set.
     pub(crate) fn inputs(&self) -> (usize, u8) {
         match *self {
             Self::Meet { inputs, required } => match required & ((1 << inputs) - 1) {
@@ -133,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// Whether it takes one type of payload only.
+    /// Returns whether it takes only one type of payload.
     pub(crate) fn is_typed(&self) -> bool {
         matches!(
             self,
@@ -141,7 +142,7 @@ impl Kind {
         )
     }
 
-    /// Whether its calls fail, panic or never return.
+    /// Returns whether its calls fail, panic or never return.
     pub(crate) fn breaks(&self) -> bool {
         match self {
             Self::Faulty { .. } => true,
@@ -186,17 +187,17 @@ pub(crate) struct NodeCase {
     pub(crate) queue: QueueCase,
     pub(crate) lane: Option<u8>,
     pub(crate) replicas: usize,
-    /// Size, and how many milliseconds it waits.
+    /// The size, and how many milliseconds it waits.
     pub(crate) batch: Option<(usize, u32)>,
-    /// Batches are of one stream each.
+    /// Each batch is of one stream.
     pub(crate) batch_each: bool,
     pub(crate) on_error: &'static str,
 }
 
-/// A stream of this number cannot be created.
+/// The number of the stream that cannot be created.
 pub(crate) const REFUSED_STREAM: u8 = 3;
 
-/// What is done to the run from outside.
+/// A command to the run from outside.
 #[derive(Clone, Debug)]
 pub(crate) enum CommandCase {
     AddStream(u8),
@@ -210,14 +211,14 @@ pub(crate) enum CommandCase {
 pub(crate) struct Case {
     pub(crate) seed: u64,
     pub(crate) clock: ClockCase,
-    /// Streams of the source with `each: stream`; without one, shared sources only.
+    /// Streams of the source with `each: stream`; if 0, all sources are shared.
     pub(crate) streams: usize,
-    /// The first is that of `each: stream`, if there are streams; the others are shared.
+    /// The first is the one with `each: stream`, if there are streams; the others are shared.
     pub(crate) sources: Vec<SourceCase>,
     pub(crate) nodes: Vec<NodeCase>,
     /// Restarts of one node before it is given up.
     pub(crate) restarts: u32,
-    /// By moment: a step of the simulation, or milliseconds.
+    /// By moment: a step of the simulation (if true), or milliseconds.
     pub(crate) commands: Vec<(bool, u32, CommandCase)>,
 }
 
@@ -228,15 +229,15 @@ pub(crate) struct Output {
     pub(crate) port: usize,
 }
 
-/// A node with its connections decided: by input, the outputs that feed it.
+/// A node with its connections decided: for each input, the outputs that feed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connected {
     pub(crate) inputs: Vec<Vec<Output>>,
     /// Sources (by index) whose packets reach it.
     pub(crate) origins: Vec<usize>,
-    /// The type that it takes, if it takes one only, and otherwise all that reach it.
+    /// The type that it takes, if it takes only one; otherwise all types that reach it.
     pub(crate) of: BTreeSet<Of>,
-    /// Some way brings it what it does not take, so that the graph must be refused.
+    /// A path brings it a type that it does not take, so the graph must be refused.
     pub(crate) clashes: bool,
 }
 
@@ -245,12 +246,12 @@ impl Case {
         self.streams > 0
     }
 
-    /// Number of sources; nodes are counted after them.
+    /// Returns the number of sources; nodes are numbered after them.
     pub(crate) fn first_node(&self) -> usize {
         self.sources.len()
     }
 
-    /// Decides what feeds each node, so that no packet comes to an input twice.
+    /// Decides what feeds each node, so that no packet reaches an input twice.
     pub(crate) fn connect(&self) -> Vec<Connected> {
         let mut origins: Vec<Vec<usize>> =
             (0..self.sources.len()).map(|source| vec![source]).collect();
@@ -264,7 +265,7 @@ impl Case {
         let mut connected = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let (inputs, required) = node.kind.inputs();
-            // What a join requires must come from the same sources, and nothing may come from others.
+            // The inputs that a join requires must be fed from the same sources, and no others may feed it.
             let mut ports: Vec<usize> = (0..inputs).collect();
             ports.sort_by_key(|port| required & (1 << port) == 0);
             let mut fed: Vec<Vec<Output>> = vec![Vec::new(); inputs];
@@ -309,7 +310,7 @@ impl Case {
                 let types = fed.iter().map(|output| &types[output.node]);
                 types.flatten().copied().collect()
             };
-            // What is chosen for a typed node is right for the way that leads to its first input.
+            // A typed node takes the type that reaches its first input.
             let mut of = brought(&fed[0]);
             let mut clashes = false;
             if node.kind.is_typed() {
@@ -329,7 +330,7 @@ impl Case {
         connected
     }
 
-    /// All outputs, of sources and of nodes.
+    /// Returns all outputs, of sources and of nodes.
     #[cfg(feature = "remote")]
     pub(crate) fn outputs(&self) -> Vec<Output> {
         let of_sources = self.sources.iter().map(SourceCase::has_second);
@@ -342,7 +343,7 @@ impl Case {
         have_second.enumerate().flat_map(of).collect()
     }
 
-    /// Whether some way brings a node what it does not take.
+    /// Returns whether a path brings a node a type that it does not take.
     pub(crate) fn clashes(&self) -> bool {
         self.connect().iter().any(|connected| connected.clashes)
     }
@@ -351,17 +352,17 @@ impl Case {
         self.nodes.iter().any(|node| node.kind.stalls())
     }
 
-    /// Whether packets may be lost because an actor breaks, or because a payload panics wherever it is dropped.
+    /// Returns whether packets may be lost because an actor breaks, or because a payload panics wherever it is dropped.
     pub(crate) fn breaks(&self) -> bool {
         self.nodes.iter().any(|node| node.kind.breaks()) || self.troubles(Trouble::Drop)
     }
 
-    /// Whether payloads panic at this place.
+    /// Returns whether payloads panic at this place.
     pub(crate) fn troubles(&self, place: Trouble) -> bool {
         self.sources.iter().any(|source| source.troubles(place))
     }
 
-    /// Whether it depends on nothing but the seed of the simulation what reaches a sink, and in which order.
+    /// Returns whether only the seed of the simulation decides what reaches a sink, and in which order.
     pub(crate) fn is_reproducible(&self) -> bool {
         let restarts = |source: &SourceCase| source.panics() > 0 || source.fail_after.is_some();
         self.clock == ClockCase::Asap
@@ -372,7 +373,7 @@ impl Case {
             && !self.sources.iter().any(restarts)
     }
 
-    /// From which sequence on some actor may have enough of a stream.
+    /// Returns the sequence number from which on some actor may have enough of a stream.
     pub(crate) fn enough_from(&self) -> Option<u64> {
         let enough = |node: &NodeCase| match node.kind {
             Kind::Enough { from } => Some(from),
@@ -381,13 +382,14 @@ impl Case {
         self.nodes.iter().filter_map(enough).min()
     }
 
-    /// Whether calls are finished later; the last source then answers them.
+    /// Returns whether calls are finished later; the last source then answers them.
     pub(crate) fn asks(&self) -> bool {
         let asks = |node: &NodeCase| matches!(node.kind, Kind::Later { .. });
         self.nodes.iter().any(asks)
     }
 
-    /// Whether the source that answers may be told to end while it is held up by calls that it would have answered.
+    /// Returns whether the source that answers may be told to end while it is blocked by calls that it would have
+    /// answered.
     pub(crate) fn may_get_no_answers(&self) -> bool {
         self.asks() && self.enough_from().is_some()
     }
@@ -402,9 +404,9 @@ impl Case {
         commands.any(|(_, _, command)| matches!(command, CommandCase::Stop))
     }
 
-    /// Whether a batch that closes by count alone may get so few packets that another way into a join fills up first,
-    /// or may hold packets of a stream that was added late, for which a later node lets all other streams wait. That
-    /// cannot be known when the graph is built, so such a run is stopped and the deadlock named.
+    /// Returns whether a batch that closes by count alone may get so few packets that another path into a join fills up
+    /// first, or may hold packets of a stream that was added late, for which a later node makes all other streams wait.
+    /// That cannot be known when the graph is built, so such a run is stopped and the deadlock reported.
     pub(crate) fn may_starve_a_batch(&self) -> bool {
         let mut thinned: Vec<bool> = self.sources.iter().map(SourceCase::is_thin).collect();
         let mut starved = false;
@@ -426,7 +428,7 @@ impl Case {
         starved && self.clock == ClockCase::Asap
     }
 
-    /// Whether a queue may lose packets.
+    /// Returns whether a queue may lose packets.
     pub(crate) fn drops(&self) -> bool {
         self.clock != ClockCase::Asap
             && self
@@ -435,21 +437,21 @@ impl Case {
                 .any(|node| node.queue.full != "block" || node.queue.max_age_ms.is_some())
     }
 
-    /// Whether a source may overwrite what it cannot hand over.
+    /// Returns whether a source may overwrite packets that it cannot hand over.
     pub(crate) fn overwrites(&self) -> bool {
         self.sources.iter().any(|source| source.live)
     }
 }
 
 impl SourceCase {
-    /// Whether what comes out may be less on one way than on another.
+    /// Returns whether fewer packets may leave on one path than on another.
     fn is_thin(&self) -> bool {
         self.has_second() || self.trouble.is_some() || self.gap().is_some()
     }
 }
 
 impl NodeCase {
-    /// Whether its batches wait longer than the watchdog.
+    /// Returns whether its batches wait longer than the watchdog.
     pub(crate) fn waits_long(&self) -> bool {
         self.batch.is_some_and(|(_, wait_ms)| wait_ms > 1000)
     }

@@ -14,7 +14,7 @@ use super::payloads::{Facts, Of, Trouble};
 /// Names of the outputs of a source that has two.
 pub(crate) const COUNTER_OUTPUTS: [&str; 2] = ["out", "more"];
 
-/// Whether a capture goes out on an output of a source with two: by turns on the one, the other, and both.
+/// Returns whether a capture goes out on an output of a source with two: in turns on the one, the other, and both.
 pub(crate) fn goes_out_on(output: usize, number: u64) -> bool {
     match number % 3 {
         0 => output == 0,
@@ -30,27 +30,27 @@ pub(crate) struct CounterSettings {
     of: Of,
     count: u64,
     rate: f64,
-    /// Packets come when they come, as from a camera.
+    /// Packets arrive at their own pace, as from a camera.
     live: bool,
-    /// Weights go round from 0 to below this.
+    /// Weights cycle from 0 to below this.
     weights: usize,
     /// Has nothing for a while before every n-th packet, and begins a new segment with it.
     reconnect_every: Option<u64>,
-    /// Breaks after this many packets, and whenever it is built anew.
+    /// Breaks after this many packets, and whenever it is rebuilt.
     fail_after: Option<u64>,
     /// Panics once before every n-th packet.
     panic_every: Option<u64>,
-    /// Panics in the first calls of `pacing`.
+    /// Panics in this many of the first calls of `pacing`.
     #[serde(default)]
     pacing_panics: u64,
-    /// Every n-th payload panics somewhere.
+    /// Every n-th payload panics at this place.
     trouble: Option<Trouble>,
     #[serde(default)]
     trouble_every: u64,
     /// Has a second output.
     #[serde(default)]
     second: bool,
-    /// Numbers its packets itself, each so far behind the last, and marks what does not come.
+    /// Numbers its packets itself, each this far after the last, and marks the numbers left out.
     gap: Option<u64>,
     /// Answers the open calls of this run.
     answers: Option<u64>,
@@ -59,14 +59,15 @@ pub(crate) struct CounterSettings {
 pub(crate) struct Counter {
     settings: CounterSettings,
     node: String,
-    /// What must survive a restart: packets produced, panics in `next`, panics in `pacing`; 32, 16 and 16 bits.
+    /// The state that must survive a restart: packets produced, panics in `next`, panics in `pacing`; 32, 16 and 16
+    /// bits.
     lasting: Arc<AtomicU64>,
     waited: bool,
     marked: bool,
     desk: Option<Desk>,
 }
 
-/// From this address no source can be created.
+/// The address from which no source can be created.
 pub(crate) const REFUSED: &str = "refused";
 
 const PANIC: u64 = 1 << 32;
@@ -139,7 +140,7 @@ impl Source for Counter {
             return Ok(Next::End);
         }
         if settings.fail_after.is_some_and(|after| number >= after) {
-            // It is not asked again, and what it holds may wait for an answer.
+            // It is not asked again, and packets that it holds may wait for an answer.
             self.desk.iter().for_each(doors::close);
             return Err("the source broke on purpose".into());
         }
@@ -192,12 +193,12 @@ impl Source for Counter {
     }
 }
 
-/// Whether a packet is one of those that panic.
+/// Returns whether a packet is one of those that panic.
 pub(crate) fn is_troubled(number: u64, every: u64) -> bool {
     every > 0 && (number + 1).is_multiple_of(every)
 }
 
-/// A capture; `by_turns` is its number if it may go out on either output.
+/// Builds a capture; `by_turns` is its number if it may go out on either output.
 fn captured(
     payload: AnyPayload,
     by_turns: Option<u64>,

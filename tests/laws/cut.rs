@@ -1,7 +1,7 @@
-//! Random graphs that are cut into parts for several machines, with a simulated network between them: what reaches
-//! their sinks is what the whole gives them. `FERMATA_LAWS` says how many (`make soak`: 20,000).
+//! Random graphs that are cut into parts for several machines, with a simulated network between them: their sinks get
+//! what those of the whole graph get. `FERMATA_LAWS` sets how many (`make soak`: 20,000).
 //!
-//! Parts run on threads, as they do on machines; the two ends of each edge are the protocol's own, and the seed decides
+//! Parts run on threads, as they do on machines; the two ends of each edge run the real protocol, and the seed decides
 //! what the network does.
 
 mod ends;
@@ -34,7 +34,7 @@ const EDGES: EdgeActors = EdgeActors {
     receive: "receive",
 };
 
-/// Most machines.
+/// Maximum number of machines.
 const MACHINES: usize = 3;
 
 /// Where a random graph is cut, and what happens between its parts.
@@ -43,7 +43,7 @@ struct Cut {
     case: Case,
     /// By source: its machine.
     sources: Vec<usize>,
-    /// By node: it runs one machine further than what feeds it.
+    /// By node: whether it runs one machine further than what feeds it.
     hops: Vec<bool>,
     faults: Faults,
     harm: Option<Harm>,
@@ -75,7 +75,7 @@ fn cut() -> impl Strategy<Value = Cut> {
     })
 }
 
-/// Cuts whose queues lose nothing.
+/// Draws cuts whose queues lose nothing.
 fn lossless() -> impl Strategy<Value = Cut> {
     cut().prop_map(|cut| Cut {
         case: cut.case.lossless(),
@@ -83,7 +83,7 @@ fn lossless() -> impl Strategy<Value = Cut> {
     })
 }
 
-/// Cuts where what comes from another machine may be dropped, and a store that holds it may forget it.
+/// Draws cuts where packets from another machine may be dropped, and a store that holds them may forget them.
 fn lossy() -> impl Strategy<Value = Cut> {
     let full = prop_oneof![Just("drop_oldest"), Just("drop_newest")];
     let ages = prop::collection::vec((full, proptest::option::weighted(0.3, 1..40u32)), 10);
@@ -101,7 +101,7 @@ fn lossy() -> impl Strategy<Value = Cut> {
 }
 
 impl Cut {
-    /// By node and source: the machine. What several machines feed is on the last of them.
+    /// Returns the machine of each source and node. A node fed from several machines is on the last of them.
     fn machines(&self) -> Vec<usize> {
         let mut machines: Vec<usize> = self.sources[..self.case.first_node()].to_vec();
         for (connected, hops) in self.case.connect().iter().zip(&self.hops) {
@@ -113,8 +113,8 @@ impl Cut {
         machines
     }
 
-    /// The graph file; with machines, if these are named. Each output that nothing takes from has a sink that keeps
-    /// what comes.
+    /// Returns the graph file, with machines if these are given. Each output that no node takes from has a sink that
+    /// keeps its packets.
     fn yaml(&self, machines: Option<&[usize]>) -> String {
         let mut text = self.case.yaml();
         let on = |place: usize| {
@@ -161,7 +161,7 @@ impl Cut {
         )
     }
 
-    /// Outputs that no node takes from.
+    /// Returns the outputs that no node takes from.
     fn untaken(&self) -> Vec<Output> {
         let connected = self.case.connect();
         let taken: Vec<&Output> = connected
@@ -172,8 +172,8 @@ impl Cut {
         outputs.filter(|output| !taken.contains(&output)).collect()
     }
 
-    /// Reads the graph as it is cut, with fewer cuts where it may not be cut like this. None where it may not be cut at
-    /// all.
+    /// Reads the graph as it is cut, with fewer cuts where these are not allowed. Returns `None` where it cannot be cut
+    /// at all.
     fn load(&mut self, registry: &Registry, record: u64) -> Option<Graph> {
         loop {
             let machines = self.machines();
@@ -267,7 +267,7 @@ struct Both {
 }
 
 impl Cut {
-    /// Runs both. None where the graph may not be cut.
+    /// Runs both. Returns `None` where the graph cannot be cut.
     fn run(&mut self) -> Result<Option<Both>, String> {
         let registry = Arc::new(registry());
         let record = keep::open();
@@ -302,7 +302,7 @@ impl Cut {
 }
 
 impl Both {
-    /// Laws that hold whatever the edges are.
+    /// Checks the laws that hold whatever the edges are.
     fn books(&self, broken: &mut Vec<String>) {
         for Ran { report, .. } in &self.parts {
             broken.extend(report.imbalances.iter().cloned());
@@ -335,17 +335,17 @@ impl Both {
         }
     }
 
-    /// What came to each sink of the parts, and what comes to it in the whole.
+    /// Returns what arrived at each sink of the parts and of the whole.
     fn sinks(&self) -> impl Iterator<Item = (&String, &Came, &Came)> {
         let parts = self.parts.iter().flat_map(|ran| &ran.came);
         parts.map(|(sink, came)| (sink, came, &self.whole.came[sink]))
     }
 }
 
-/// The laws of what a run of a cut breaks.
+/// Returns the laws that a run of a cut breaks.
 type BrokenLaws = fn(&Cut, &Both) -> Vec<String>;
 
-/// Draws cuts and shrinks the first one that breaks a law. As many graphs as these are cut, at least.
+/// Draws cuts and shrinks the first one that breaks a law. At least half of the graphs drawn must actually be cut.
 fn keep_laws(cuts: impl Strategy<Value = Cut>, broken: BrokenLaws) {
     let count = AtomicU32::new(0);
     let cases = random::cases() / 2;
@@ -374,7 +374,7 @@ impl Cut {
     }
 }
 
-/// Of edges that lose nothing: the sinks get what those of the whole get.
+/// Checks, for edges that lose nothing, that the sinks get what those of the whole get.
 fn not_as_the_whole(cut: &Cut, both: &Both) -> Vec<String> {
     let mut broken = Vec::new();
     for (sink, came, whole) in both.sinks() {
@@ -407,14 +407,14 @@ fn not_as_the_whole(cut: &Cut, both: &Both) -> Vec<String> {
     broken
 }
 
-/// Of edges that drop: what comes is behind each other in what the whole gives.
+/// Checks, for edges that drop, that the packets that arrive keep the order of the whole.
 fn out_of_order(_: &Cut, both: &Both) -> Vec<String> {
     let mut broken = Vec::new();
     for (sink, came, whole) in both.sinks() {
         let whole = whole.by_stream();
         for (stream, packets) in came.by_stream() {
             let mut all = whole.get(stream).into_iter().flatten();
-            // Each of them is behind the one before, in what there is.
+            // Each packet comes after the previous one in the whole.
             if !packets
                 .iter()
                 .all(|packet| all.any(|of_whole| of_whole == packet))

@@ -1,7 +1,7 @@
 //! Actors of random graphs that use the doors: one has its calls answered elsewhere, one ends its streams early.
 //!
-//! The answers come from the sources of the graph that answer (see `Counter`): they answer some of the open calls
-//! whenever they are asked for a packet, in any order, and all of them when they end; from then on every call is
+//! The answers come from those sources of the graph that answer calls (see `Counter`): they answer some of the open
+//! calls whenever they are asked for a packet, in any order, and all of them when they end; from then on every call is
 //! answered at once.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::payloads::{Of, Seen};
 
-/// A packet of an open call, and whether it goes on.
+/// A packet of an open call; its payload is set if it is to be passed on.
 struct Packet {
     envelope: Envelope,
     payload: Option<AnyPayload>,
@@ -31,7 +31,7 @@ pub(crate) struct Call {
 impl Call {
     fn answer(self) {
         if self.is_dropped {
-            // Payloads may panic when they are dropped; whoever answers does not mind.
+            // Payloads may panic when they are dropped; the answering source must survive that.
             let packets = std::panic::AssertUnwindSafe(self.packets);
             let _ = std::panic::catch_unwind(move || drop(packets));
             return drop(self.ticket);
@@ -52,7 +52,7 @@ impl Call {
 #[derive(Default)]
 pub(crate) struct Elsewhere {
     calls: Vec<Call>,
-    /// Nobody will be there later.
+    /// No more answers will come: calls are answered at once.
     is_closed: bool,
     random: u64,
 }
@@ -65,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The desk of a run.
+/// Returns the desk of a run.
 pub(crate) fn desk(run: u64) -> Desk {
     Arc::clone(lock(&DESKS).entry(run).or_default())
 }
@@ -76,14 +76,14 @@ pub(crate) fn forget(run: u64) {
     desk.iter().for_each(close);
 }
 
-/// Answers some of the open calls, in no order.
+/// Answers some of the open calls, in random order.
 pub(crate) fn answer_some(desk: &Desk) {
     let chosen = {
         let mut elsewhere = lock(desk);
         let mut chosen = Vec::new();
         let mut index = 0;
         while index < elsewhere.calls.len() {
-            // A linear congruential generator (Knuth, MMIX); the high bits are the random ones.
+            // A linear congruential generator (Knuth, MMIX), whose high bits are the random ones.
             elsewhere.random = elsewhere
                 .random
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -99,7 +99,7 @@ pub(crate) fn answer_some(desk: &Desk) {
     chosen.into_iter().for_each(Call::answer);
 }
 
-/// Answers all that is open, and from now on everything at once.
+/// Answers all open calls, and from now on every call at once.
 pub(crate) fn close(desk: &Desk) {
     let calls = {
         let mut elsewhere = lock(desk);
@@ -115,11 +115,11 @@ pub(crate) fn close(desk: &Desk) {
 pub(crate) struct LaterSettings {
     run: u64,
     open: usize,
-    /// Every n-th call that an instance gets is given up.
+    /// Every n-th call of an instance is dropped unanswered.
     drop_every: Option<u64>,
-    /// Every n-th call that an instance gets is finished at once.
+    /// Every n-th call of an instance is finished at once.
     at_once_every: Option<u64>,
-    /// Every n-th call that an instance gets panics.
+    /// Every n-th call of an instance panics.
     panic_every: Option<u64>,
 }
 
@@ -148,7 +148,7 @@ impl Later {
             return Ok(());
         }
         if calls.is_multiple_of(3) {
-            // What a call has emitted before it is finished later is given up.
+            // Packets that a call has emitted before it is finished later are discarded.
             for Packet { envelope, payload } in &packets {
                 if let Some(payload) = payload {
                     out.emit_any(0, envelope.clone(), payload.clone());
@@ -198,12 +198,12 @@ impl Actor for Later {
     }
 }
 
-/// Hands packets on until it has enough of their stream.
+/// Passes packets on until it has enough of their stream.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnoughSettings {
     of: Of,
-    /// What comes from this sequence on, it does not need.
+    /// Does not need packets from this sequence number on.
     from: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How random cases are drawn: how often what stands in them.
+//! How random cases are drawn, and with which probabilities.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use super::case::{Case, ClockCase, CommandCase, KeepCase, Kind, NodeCase, QueueCase, SourceCase};
 use super::payloads::{Of, Trouble};
 
-/// Something that most cases do not have.
+/// Draws a value that most cases do not have.
 fn rarely<T: std::fmt::Debug + Clone + 'static>(
     strategy: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Option<T>> {
@@ -81,7 +81,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     ]
 }
 
-/// One that has its calls answered elsewhere.
+/// Draws an actor that has its calls answered elsewhere.
 fn later() -> impl Strategy<Value = Kind> {
     let at_once = proptest::option::weighted(0.5, 1u64..6);
     (1usize..7, rarely(1u64..20), at_once, rarely(2u64..20)).prop_map(
@@ -94,7 +94,7 @@ fn later() -> impl Strategy<Value = Kind> {
     )
 }
 
-/// One that keeps something of its streams; every other one never breaks.
+/// Draws an actor that keeps state about its streams; every other one never breaks.
 fn keep() -> impl Strategy<Value = KeepCase> {
     let breaks = (
         rarely(1u64..30),
@@ -119,7 +119,7 @@ fn keep() -> impl Strategy<Value = KeepCase> {
     })
 }
 
-/// Sizes of batches and how long they wait, some longer than a watchdog would.
+/// Draws sizes of batches and how long they wait, some longer than a watchdog would.
 fn batch() -> impl Strategy<Value = (usize, u32)> {
     let max = prop_oneof![3 => 1usize..6, 1 => 6usize..400];
     let wait_ms = prop_oneof![
@@ -194,7 +194,7 @@ fn command() -> impl Strategy<Value = (bool, u32, CommandCase)> {
     (any::<bool>(), 0u32..3000, command)
 }
 
-/// Something that ends the run, and streams that are added at about the same moment.
+/// Draws a command that ends the run, and streams that are added at about the same moment.
 fn ending() -> impl Strategy<Value = Vec<(bool, u32, CommandCase)>> {
     let end = prop_oneof![
         2 => Just(CommandCase::Drain),
@@ -248,7 +248,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    /// Where calls are finished later, the last source answers them: one that is never held up.
+    /// Makes the last source, which answers calls that are finished later, one that is never blocked.
     fn answered(mut self) -> Self {
         let asks = self.asks();
         if let Some(last) = self.sources.last_mut()
@@ -264,7 +264,7 @@ impl Case {
         self
     }
 
-    /// The same graph with a hundred times the packets, as fast as they go: queues are full and lanes park all the
+    /// Returns the same graph with a hundred times the packets, at full speed: queues are full and lanes park all the
     /// time.
     pub(crate) fn pressed(mut self) -> Self {
         // Each restart takes twice as long as the one before.
@@ -293,7 +293,7 @@ impl Case {
                 Kind::Keep(keep) => keep.fail_every = keep.fail_every.map(|every| every * 100),
                 _ => {}
             }
-            // A join may let no more than a few packets into each batch, which then takes its time.
+            // A join may let only a few packets into each batch, which then waits its full time.
             if let Some((_, wait_ms)) = &mut node.batch {
                 *wait_ms = wait_ms.div_ceil(100);
             }
@@ -302,7 +302,8 @@ impl Case {
     }
 
     #[cfg(feature = "remote")]
-    /// The same graph without what breaks, stops, or takes seconds: what reaches its sinks is the graph's own affair.
+    /// Returns the same graph without anything that breaks, stops, or takes seconds: only the graph itself decides what
+    /// reaches its sinks.
     pub(crate) fn sound(mut self) -> Self {
         self.commands.clear();
         if self.clock == ClockCase::Replay {
@@ -321,7 +322,7 @@ impl Case {
                     work_us: work_us % 200,
                 },
                 Kind::Keep(_) => Kind::Keep(KeepCase::default()),
-                // Nobody would take any more what another machine goes on to send.
+                // Otherwise nobody would take the packets that another machine keeps sending.
                 Kind::Enough { .. } => Kind::Choose { every: 2 },
                 kind => kind,
             };
@@ -336,7 +337,7 @@ impl Case {
     }
 
     #[cfg(feature = "remote")]
-    /// The same graph with queues that lose nothing.
+    /// Returns the same graph with queues that lose nothing.
     pub(crate) fn lossless(mut self) -> Self {
         for node in &mut self.nodes {
             node.queue.full = "block";

@@ -1,4 +1,4 @@
-//! Faults that reading the engine found, each as a run that shows it, simulated.
+//! Faults found by reading the engine, each as a simulated run that shows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use super::actors;
 use super::keep::{self, Event, Life};
 use crate::support::{assert_balanced, options};
 
-/// A source of 100 packets at 1000 per second, with changes.
+/// Returns the settings of a source of 100 packets at 1000 per second, with changes.
 fn counter(changes: &str) -> String {
     let mut keys: Vec<(&str, &str)> = vec![
         ("use", "counter"),
@@ -39,7 +39,7 @@ fn counter(changes: &str) -> String {
     format!("{{{}}}", keys.join(", "))
 }
 
-/// Simulates a graph; gives also the lives of its actors that keep something.
+/// Simulates a graph; also returns the lives of its actors that keep state.
 pub(crate) fn simulated(body: &str, registry: Registry, sim: &SimOptions) -> (SimRun, Vec<Life>) {
     let record = keep::open();
     let mut options = options();
@@ -53,7 +53,7 @@ pub(crate) fn simulated(body: &str, registry: Registry, sim: &SimOptions) -> (Si
     (run, keep::close(record))
 }
 
-/// Simulates a graph of the laws' actors to its end, whose books must balance.
+/// Simulates a graph of the laws' actors to its end and asserts that its books balance.
 fn ended(body: &str) -> (SimRun, Vec<Life>) {
     let (run, lives) = simulated(body, actors::registry(), &SimOptions::seeded(1));
     assert!(run.ended, "{:?}: {:#?}", run.unfinished, run.report);
@@ -91,7 +91,7 @@ nodes:
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 static MOST_ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// A payload of which one knows how many there are.
+/// A payload whose living instances are counted.
 struct Alive;
 
 impl Alive {
@@ -114,7 +114,7 @@ impl Payload for Alive {}
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Has two outputs, and gives 400 packets on the first of them.
+/// Has two outputs, and emits 400 packets on the first of them.
 struct TwoOutputs(i64);
 
 impl Source for TwoOutputs {
@@ -139,7 +139,7 @@ impl Source for TwoOutputs {
     }
 }
 
-/// Joins whatever comes.
+/// Joins any two inputs.
 struct Pair;
 
 impl Actor for Pair {
@@ -219,7 +219,7 @@ nodes:
     assert_eq!(delivered(&run, "j"), 100);
 }
 
-/// They wait before a slow node, and not where they are too old.
+/// Packets wait in front of a slow node and are dropped for age at the sink behind it.
 #[test]
 fn the_age_of_a_packet_counts_from_its_capture() {
     let (run, _) = ended(&format!(
@@ -428,7 +428,7 @@ run: {{restart: {{most: 20, within: 1h}}, drain: 1h}}
     );
 }
 
-/// The heavy packets of one stream close its batch one by one; those of the other close it when there are 64.
+/// The heavy packets of one stream close its batch one by one; those of the other stream close it at 64.
 #[test]
 fn streams_in_turn_do_not_block_each_other_behind_their_batches() {
     let (run, _) = ended(&format!(

@@ -1,4 +1,4 @@
-//! Faults that reading the engine found in how streams are added while a graph runs, simulated.
+//! Faults found by reading the engine in how streams are added while a graph runs, simulated.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Actor for Write {
     }
 }
 
-/// What becomes of streams, given as name and place, that are added one after the other.
+/// Adds streams, given as name and URI, one after the other; returns the result of each.
 fn added(streams: &[(&str, &str)]) -> Vec<Result<String, StartError>> {
     let mut registry = Registry::builtin();
     registry.register::<Write>();

@@ -1,4 +1,4 @@
-//! Faults that reading the engine found and that no simulation shows: calls that must return, threads that must end.
+//! Faults found by reading the engine that no simulation shows: calls that must return, threads that must end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{actors, keep};
 use crate::support::{PATIENCE, assert_balanced, options, start_with, wait_until};
 
-/// What a call gives, if it returns in time; otherwise its thread is left behind.
+/// Returns what a call returns, if it returns in time; otherwise its thread is left behind.
 fn in_time<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(call()));
@@ -48,7 +48,7 @@ run: {{restart: {{most: 100, within: 1h}}}}
     }
 }
 
-/// Watches packets, and panics at one of the nodes, which no recorder may do: it takes the lane with it.
+/// Observes packets, and panics at one of the nodes, which no recorder may do: it takes the lane with it.
 struct Breaks;
 
 impl Observer for Breaks {
@@ -89,7 +89,7 @@ struct Nothing {}
 
 static LEAVING: AtomicUsize = AtomicUsize::new(0);
 
-/// Takes its time to go, as what holds native memory does.
+/// Takes long to drop, like an actor that holds native memory.
 struct Leave;
 
 impl Drop for Leave {
@@ -131,7 +131,7 @@ nodes:
     assert_eq!(LEAVING.load(Ordering::SeqCst), 0);
 }
 
-/// The news of an end goes by the one who has built the actor anew, and may come when the stream has been closed.
+/// A thread that rebuilt the actor reports the end, possibly after the stream has been closed.
 #[test]
 fn what_breaks_at_the_end_of_a_stream_names_its_node() {
     let mut nodes = Vec::new();
@@ -178,7 +178,7 @@ impl Actor for Never {
     }
 }
 
-/// Emits what it gets, and then keeps the call open after all.
+/// Emits its input, then asks to finish the call later.
 struct EmitThenLater;
 
 impl Actor for EmitThenLater {
@@ -238,7 +238,7 @@ fn a_stream_that_is_added_while_the_run_ends_is_answered() {
     }
 }
 
-/// Its source is taken out before or after its stream has been attached, as the threads happen to run.
+/// Depending on the threads' timing, its source is removed before or after its stream has been attached.
 #[test]
 fn a_stream_whose_nodes_cannot_be_created_leaves_nothing_behind() {
     let text = "\
@@ -266,7 +266,8 @@ nodes:
     assert_eq!(report.faults.len(), 100);
 }
 
-/// A shared node stands before one of the stream: once it has finished, nobody would tell that one of the end.
+/// A shared node stands before a per-stream one: once the shared node has finished, it would no longer announce the
+/// end.
 #[test]
 fn a_stream_that_comes_as_the_last_one_has_ended_ends_too() {
     let text = "\
@@ -302,7 +303,7 @@ nodes:
     }
 }
 
-/// What a call has emitted before it asks to be finished later is given up, and its destructor panics there.
+/// Payloads that a call emits before it asks to be finished later are discarded, and their destructors panic.
 #[test]
 fn an_emitted_payload_that_is_given_up_does_not_take_its_lane_with_it() {
     let mut registry = actors::registry();
@@ -352,7 +353,7 @@ fn a_graph_that_was_changed_into_nonsense_does_not_start() {
     assert!(started.expect("an answer").is_err());
 }
 
-/// What keeps actors from being created until it is open.
+/// A gate that keeps actors from being created until it is open.
 #[derive(Default)]
 struct Gate {
     reached: AtomicBool,
@@ -384,7 +385,7 @@ impl Actor for Hang {
     }
 }
 
-/// Begins to run a graph with actors that hang at the gate.
+/// Launches a graph with actors that hang at the gate.
 fn launched(text: &str, gate: &Arc<Gate>, hold_open: bool) -> RunningGraph {
     let mut registry = Registry::builtin();
     registry.register::<Hang>();
@@ -398,8 +399,7 @@ fn launched(text: &str, gate: &Arc<Gate>, hold_open: bool) -> RunningGraph {
     RunningGraph::launch(graph, registry, run_options).expect("a graph that starts")
 }
 
-/// Stops a run whose creation hangs at the gate. Gives the answer of who waits for it, which comes before the gate is
-/// opened.
+/// Stops a run whose creation hangs at the gate. Returns the result of `wait`, which must return before the gate opens.
 fn answer_to_a_stop<T: Send + 'static>(
     running: RunningGraph,
     gate: &Gate,

@@ -8,7 +8,7 @@ use super::counter::COUNTER_OUTPUTS;
 use super::payloads::{Of, Trouble};
 
 impl Case {
-    /// The graph file.
+    /// Returns the graph file.
     pub(crate) fn yaml(&self) -> String {
         let connected = self.connect();
         let mut text = String::from("fermata: 1\nparams: {run: 0}\n");
@@ -36,7 +36,7 @@ impl Case {
             ClockCase::Replay => "{replay: 3}",
             ClockCase::Asap => "asap",
         };
-        // Batches that wait for seconds, one after the other, take their time also in a drain.
+        // Batches that wait for seconds, one after the other, also take their time in a drain.
         let patient = self.nodes.iter().any(NodeCase::waits_long);
         let drain = if patient { "1h" } else { "10s" };
         let _ = writeln!(
@@ -100,7 +100,7 @@ impl Case {
         text.push_str("}\n");
     }
 
-    /// An output, as a node takes from it.
+    /// Returns an output as a node refers to it.
     #[cfg(feature = "remote")]
     pub(crate) fn reference(&self, output: &Output) -> String {
         self.references(std::slice::from_ref(output))
@@ -162,7 +162,7 @@ fn write_source(text: &mut String, index: usize, source: &SourceCase, each: bool
     text.push_str("}\n");
 }
 
-/// `use:` and what belongs to the actor.
+/// Returns `use:` and the actor's settings.
 fn settings(kind: &Kind, connected: &Connected) -> String {
     let of = connected.of.first().copied().unwrap_or(Of::Numbers);
     let of = name_of(of);
@@ -218,12 +218,12 @@ fn name_of(of: Of) -> &'static str {
     }
 }
 
-/// Lanes of shared and of per-stream nodes have different names.
+/// Returns a lane's name, which differs between shared and per-stream nodes.
 fn lane_name(lane: u8, each: bool) -> String {
     format!("{}{lane}", if each { "each" } else { "all" })
 }
 
-/// The inputs that a bit set requires.
+/// Returns the inputs that a bit set requires.
 fn names_of(required: u8, inputs: usize) -> Vec<&'static str> {
     let named = MEET_INPUTS.iter().take(inputs).enumerate();
     named

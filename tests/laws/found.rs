@@ -1,4 +1,4 @@
-//! Cases that once broke a law, each under the name of what it showed.
+//! Cases that once broke a law, each named after what it showed.
 
 use crate::support::{assert_balanced, run, start, wait_until};
 

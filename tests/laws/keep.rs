@@ -1,4 +1,4 @@
-//! An actor that keeps something of each stream, and a record of what became of its instances.
+//! An actor that keeps state about each stream, and a record of what happened to its instances.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ pub(crate) enum Event {
     Handled(String),
     /// Was given a batch of several streams.
     Mixed,
-    /// With what it was told of the end, as soon as an actor is told.
+    /// The end of a stream, with what the actor was told of it.
     Ended(String, End),
     Finished(End),
     /// Is about to panic.
@@ -55,19 +55,19 @@ pub(crate) fn close(run: u64) -> Vec<Life> {
     lives.map(|lives| lock(&lives).clone()).unwrap_or_default()
 }
 
-/// Hands packets on and keeps count of its streams.
+/// Passes packets on and keeps count of its streams.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeepSettings {
     /// See [`open`].
     run: u64,
-    /// Panics on every n-th packet that an instance gets.
+    /// Panics on every n-th packet of an instance.
     panic_every: Option<u64>,
-    /// Fails on every n-th packet that an instance gets.
+    /// Fails on every n-th packet of an instance.
     fail_every: Option<u64>,
-    /// Panics on the n-th of the streams that an instance is told of.
+    /// Panics on the n-th stream start that an instance is told of.
     start_panic: Option<u64>,
-    /// Panics on the n-th of the streams whose end an instance is told of.
+    /// Panics on the n-th stream end that an instance is told of.
     end_panic: Option<u64>,
     /// Panics at the end.
     #[serde(default)]

@@ -8,16 +8,16 @@ use super::keep::{Event, Life};
 pub(crate) struct Circumstances<'a> {
     /// The run came to its end, was not stopped, and no call hung.
     pub(crate) undisturbed: bool,
-    /// Nothing of the run is left: what was built has been dropped.
+    /// Nothing of the run is left: everything that was built has been dropped.
     pub(crate) is_over: bool,
     /// Whether an instance of this node may have been lost without a panic: its graph replaces actors that fail, or the
     /// node was given up.
     pub(crate) may_be_lost: &'a dyn Fn(&str) -> bool,
-    /// Whether the batches of this node are of one stream each.
+    /// Whether each batch of this node is of one stream.
     pub(crate) batches_each: &'a dyn Fn(&str) -> bool,
 }
 
-/// The laws that a life breaks.
+/// Returns the laws that a life breaks.
 pub(crate) fn broken(lives: &[Life], circumstances: &Circumstances<'_>) -> Vec<String> {
     let mut broken = Vec::new();
     for life in lives {
@@ -30,15 +30,15 @@ pub(crate) fn broken(lives: &[Life], circumstances: &Circumstances<'_>) -> Vec<S
     broken
 }
 
-/// A life without the packets.
+/// Describes a life without its packets.
 fn shown(life: &Life) -> String {
     let events = life.events.iter();
     let told = events.filter(|event| !matches!(event, Event::Handled(_)));
     format!("{:?}", told.collect::<Vec<_>>())
 }
 
-/// A stream is started before it is handled, and handled before it is ended; nothing comes after a panic, and `finish`
-/// comes once at most, after all ends.
+/// Checks that a stream is started before it is handled, and handled before it is ended; that nothing follows a panic,
+/// and that `finish` comes at most once, after all ends.
 fn in_order(life: &Life) -> Result<(), &'static str> {
     let mut open: BTreeSet<&str> = BTreeSet::new();
     let (mut over, mut panicked) = (false, false);
@@ -73,7 +73,7 @@ fn in_order(life: &Life) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Where nothing cuts a life short, every stream that started has ended, and it finished.
+/// Checks that every stream that started has ended and that the instance finished, unless something cut its life short.
 fn complete(life: &Life, circumstances: &Circumstances<'_>) -> Result<(), &'static str> {
     if circumstances.is_over && life.events.last() != Some(&Event::Dropped) {
         return Err("not dropped when the run was over");

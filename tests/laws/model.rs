@@ -22,7 +22,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Index of the source that a stream comes from: shared sources are streams of their own name.
+    /// Returns the index of the source that a stream comes from: a shared source is a stream of its own name.
     pub(crate) fn source_of(stream: &str) -> usize {
         match stream.strip_prefix('n') {
             Some(number) => number.parse().expect("a source's number"),
@@ -30,7 +30,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The number of an instance's node.
+    /// Returns the number of an instance's node.
     pub(crate) fn place_of(instance: &str) -> usize {
         let node = InstanceName::parse(instance).node;
         node.trim_start_matches('n')
@@ -38,7 +38,7 @@ impl<'a> Model<'a> {
             .expect("nodes of random graphs are numbered")
     }
 
-    /// The sequences of a stream that a node handles if nothing is lost.
+    /// Returns the sequence numbers of a stream that a node handles if nothing is lost.
     pub(crate) fn due(&self, place: usize, stream: &str, captured: u64) -> BTreeSet<u64> {
         let source = Self::source_of(stream);
         let first = self.case.first_node();
@@ -75,7 +75,7 @@ impl<'a> Model<'a> {
         union.into_iter().filter(has_all).collect()
     }
 
-    /// The sequences of a stream that leave by an output if nothing is lost.
+    /// Returns the sequence numbers of a stream that leave by an output if nothing is lost.
     fn emitted(&self, output: &Output, stream: &str, captured: u64) -> BTreeSet<u64> {
         let handled = self.due(output.node, stream, captured).into_iter();
         let Some(index) = output.node.checked_sub(self.case.first_node()) else {
@@ -94,9 +94,9 @@ impl<'a> Model<'a> {
             .collect()
     }
 
-    /// Of what is due, what may be missing because the payload panics where it is weighed or measured, or
-    /// because some actor has enough of the stream. None: nobody can say,
-    /// because a live source's packets are not numbered as they were captured.
+    /// Returns which of the due packets may be missing because the payload panics where it is weighed or measured, or
+    /// because some actor has enough of the stream. Returns `None` where that is unknown, because a live source's
+    /// packets are not numbered as they were captured.
     pub(crate) fn may_be_missing(
         &self,
         stream: &str,

@@ -1,4 +1,4 @@
-//! What travels in random graphs: numbered packets of two types, some of which panic where the engine calls them.
+//! The payloads of random graphs: numbered packets of two types, some of which panic where the engine calls them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ pub(crate) enum Of {
 pub(crate) enum Trouble {
     Weight,
     Bytes,
-    /// When it is dropped; not while its thread panics already, which would end the process.
+    /// When it is dropped; but not while its thread is already panicking, which would end the process.
     Drop,
 }
 
-/// What is in a payload of either type.
+/// The contents of a payload of either type.
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// Name of the node instance that made it.
     pub(crate) maker: String,
-    /// Equal to the packet's sequence, but for live sources, which overwrite packets before they get one.
+    /// Equal to the packet's sequence number, except for live sources, which overwrite packets before they get one.
     pub(crate) number: u64,
     pub(crate) weight: usize,
     pub(crate) trouble: Option<Trouble>,
@@ -84,7 +84,7 @@ macro_rules! payload {
 payload!(Numbered);
 payload!(Lettered);
 
-/// What is in a payload, as JSON. One that panics on purpose stays where it is.
+/// Encodes the contents as JSON. `trouble` is not encoded: a decoded payload never panics on purpose.
 impl Facts {
     fn write(&self, bytes: &mut Vec<u8>) -> Result<(), ActorError> {
         let facts = (&self.maker, self.number, self.weight);
@@ -125,14 +125,14 @@ macro_rules! codec {
 codec!(NumberedV1, Numbered, "numbered");
 codec!(LetteredV1, Lettered, "lettered");
 
-/// Gives both types a form in which they travel.
+/// Registers the codecs with which both types cross machines.
 pub(crate) fn register_codecs(registry: &mut Registry) {
     let codecs = registry.codecs_mut();
     codecs.register::<NumberedV1>();
     codecs.register::<LetteredV1>();
 }
 
-/// Who made a payload of either type, and its number.
+/// Returns the maker of a payload of either type, and its number.
 pub(crate) fn maker_and_number(payload: &dyn Payload) -> (String, u64) {
     let numbered = downcast_ref::<Numbered>(payload).map(|payload| &payload.0);
     let facts = numbered.or_else(|| downcast_ref::<Lettered>(payload).map(|payload| &payload.0));
@@ -162,8 +162,8 @@ impl Of {
         }
     }
 
-    /// Takes the payload of an input, which is of this type, and looks whether it belongs to the envelope. Gives it
-    /// with its number.
+    /// Takes the payload of an input of this type and checks that it belongs to the envelope. Returns it with its
+    /// number.
     pub(crate) fn take(self, input: &mut Input, port: usize) -> Option<(AnyPayload, u64)> {
         let number = |facts: &Facts, input: &Input| {
             let envelope = &input.envelope;
@@ -173,7 +173,7 @@ impl Of {
             );
             let maker = InstanceName::parse(&facts.maker);
             let made_by = maker.stream.unwrap_or(maker.node);
-            // A stream that came back has a number behind its name.
+            // A stream that was added again has a number appended to its name.
             assert_eq!(made_by, envelope.stream.name, "a packet of another stream");
             facts.number
         };
@@ -192,12 +192,12 @@ impl Of {
     }
 }
 
-/// What an actor has seen so far. It panics where a law is broken; only actors that break on purpose may.
+/// What an actor has seen so far. Panics where a law is broken; apart from this, only actors made to break may panic.
 #[derive(Default)]
 pub(crate) struct Seen(BTreeMap<u32, u64>);
 
 impl Seen {
-    /// Looks whether a packet comes after those of its stream that came before it.
+    /// Checks that a packet comes after the earlier ones of its stream.
     pub(crate) fn note(&mut self, input: &Input) {
         let envelope = &input.envelope;
         let before = self.0.insert(envelope.stream.id, envelope.sequence);

@@ -1,4 +1,4 @@
-//! The laws on random graphs, each simulated under a seeded scheduler. `FERMATA_LAWS` says how many (`make soak`:
+//! The laws on random graphs, each simulated under a seeded scheduler. `FERMATA_LAWS` sets how many (`make soak`:
 //! 20,000).
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::support::options;
 /// How many graphs `make test` tries.
 const CASES: u32 = 300;
 
-/// How many graphs are tried.
+/// Returns how many graphs are tried.
 pub(crate) fn cases() -> u32 {
     let asked = std::env::var("FERMATA_LAWS").ok();
     asked.map_or(CASES, |asked| {
@@ -31,7 +31,8 @@ pub(crate) fn cases() -> u32 {
     })
 }
 
-/// What draws the cases: the same ones in every `make test`, so that a red test is the change's; others in every soak.
+/// Returns the seed that draws the cases: the same ones in every `make test`, so that a failure is due to the change;
+/// others in every soak.
 fn seed() -> [u8; 32] {
     let asked = std::env::var("FERMATA_LAWS_SEED").ok();
     let seed: u64 = asked.map_or(0, |asked| {
@@ -42,7 +43,7 @@ fn seed() -> [u8; 32] {
     bytes
 }
 
-/// What draws them: with the same seed the same ones.
+/// Creates the runner that draws the cases; the same seed draws the same ones.
 pub(crate) fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases,
@@ -72,8 +73,8 @@ pub(super) fn keep(
     });
 }
 
-/// Draws as many cases of any kind, and shrinks the first one of which there are laws that it breaks; with them comes
-/// how to show the case.
+/// Draws `count` cases of any kind and shrinks the first one that breaks a law; `broken_laws` also returns how to show
+/// the case.
 pub(crate) fn keep_of<T: std::fmt::Debug>(
     count: u32,
     cases: impl Strategy<Value = T>,
@@ -86,7 +87,7 @@ pub(crate) fn keep_of<T: std::fmt::Debug>(
     });
     match kept {
         Ok(()) => {}
-        // The reason shows the graph as a file, which says more than the case behind it.
+        // The reason shows the graph as a file, which is more useful than the case behind it.
         Err(TestError::Fail(reason, _)) => panic!("{reason}"),
         Err(error) => panic!("{error}"),
     }
@@ -100,7 +101,7 @@ pub(super) struct Loaded {
     pub(super) record: u64,
 }
 
-/// Reads a graph. It must be refused if its types clash, and may be refused if its ways would block each other.
+/// Reads a graph. It must be refused if its types clash, and may be refused if its paths would block each other.
 pub(super) fn load(case: &Case, yaml: &str) -> Result<Option<Loaded>, String> {
     let registry = actors::registry();
     let record = keep::open();
@@ -136,7 +137,7 @@ pub(super) fn load(case: &Case, yaml: &str) -> Result<Option<Loaded>, String> {
     }))
 }
 
-/// Simulates a case. A panic that gets here came through the engine.
+/// Simulates a case. A panic that gets here passed through the engine.
 fn run(case: &Case, yaml: &str, seed: u64) -> Result<Option<Ran>, String> {
     let Some(loaded) = load(case, yaml)? else {
         return Ok(None);
@@ -191,8 +192,8 @@ fn broken_laws(case: &Case, yaml: &str) -> Vec<String> {
     broken
 }
 
-/// What each sink got, in order; by stream where it has replicas, or batches of each stream, which keep the order of
-/// each stream only.
+/// Returns what each sink got, in order; separately by stream where it has replicas or per-stream batches, which keep
+/// the order only within a stream.
 fn per_sink<'a>(
     case: &Case,
     deliveries: &'a [Delivery],

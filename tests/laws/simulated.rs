@@ -1,4 +1,4 @@
-//! The simulation itself: it repeats exactly, passes time, and does to a run what it is told to.
+//! The simulation itself: it repeats exactly, passes time, and carries out its commands on a run.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,9 +16,9 @@ use super::random::{cases, keep, load};
 use super::{doors, keep as lives};
 use crate::support::PATIENCE;
 
-/// Real time for one step, or one millisecond, of the simulation at which a command is given.
+/// Real time for each step or millisecond of the simulation at which a command is given.
 const UNIT: Duration = Duration::from_micros(10);
-/// Commands that come later than this in the simulation only end runs that would not end by themselves.
+/// Commands later than this in the simulation only end runs that would not end by themselves.
 const LAST: Duration = Duration::from_secs(50);
 
 #[test]
@@ -47,7 +47,7 @@ fn random_graphs_keep_the_laws_on_threads() {
     assert!(ran > drawn / 2, "{ran} of {drawn}");
 }
 
-/// Runs a case on threads, unless it would not end; only the amounts of what was delivered are known then.
+/// Runs a case on threads, unless it would not end; of the deliveries, only the counts are known then.
 fn run(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
     if case.stalls() || case.may_get_no_answers() {
         return Ok(None);
@@ -82,7 +82,7 @@ fn run(case: &Case, yaml: &str) -> Result<Option<Ran>, String> {
     }))
 }
 
-/// Gives the commands of a case from a thread of their own. Returns where the answers to added streams arrive.
+/// Sends the commands of a case from a thread of its own. Returns where the answers to added streams arrive.
 fn command(case: &Case, run: RunHandle) -> mpsc::Receiver<Vec<Result<String, StartError>>> {
     let mut commands: Vec<(Duration, SimCommand)> = Vec::new();
     for (at, command) in case.sim().commands {

@@ -1,10 +1,10 @@
-//! The law of jobs: whatever fails, and whenever it is told to end, a job that is taken up again until nothing is left
-//! to do has done each unit once. Tried on random jobs on threads; a run in between may be drained or stopped after any
+//! The law of jobs: whatever fails, and whenever it is told to end, a job that is resumed until nothing is left to do
+//! has done each unit once. Checked on random jobs on threads; runs in between may be drained or stopped after any
 //! number of rows.
 //!
-//! Of each run besides: the provider is told of the end of every unit that it gave, once, after the sinks, and as these
-//! were; no more units than it may are open at once; the books balance, and the report tells the units' ends as the
-//! provider heard them.
+//! In each run, also: the provider is told the end of every unit that it provided, once, after the sinks, and with the
+//! same outcome; no more units are open at once than allowed; the books balance, and the report states the units' ends
+//! as the provider was told them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,16 +23,16 @@ use serde::Deserialize;
 use super::random::{cases, keep_of};
 use crate::support::{PATIENCE, options, wait_until_or};
 
-/// What goes wrong with a unit, and in how many of its tries.
+/// What goes wrong with a unit; it is paired with the number of tries in which it does.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     /// The source cannot read this row.
     Unreadable(u64),
-    /// The source panics at this row, and is built anew: the unit is read from its start, with another segment.
+    /// The source panics at this row and is rebuilt: the unit is read from its start, in another segment.
     Panics(u64),
-    /// The actor between refuses this row.
+    /// The actor in the middle refuses this row.
     Refused(u64),
-    /// The actor between panics over it.
+    /// The actor in the middle panics on this row.
     Kills(u64),
     /// The source cannot be built: the run drains.
     Unbuilt,
@@ -57,14 +57,14 @@ struct Job {
     replicas: usize,
     batch: usize,
     capacity: usize,
-    /// Each run but the last is told to end after so many rows at the sinks.
+    /// Each run but the last is told to end after this many rows at the sinks.
     endings: Vec<(Ending, usize)>,
 }
 
 fn job() -> impl Strategy<Value = Job> {
     let kind = (0u64..12).prop_flat_map(|row| {
         prop_oneof![
-            // Whoever panics waits a while before it is built anew.
+            // An actor that panics waits a while before it is rebuilt, so panics are drawn rarely.
             6 => Just(Trouble::Unreadable(row)),
             1 => Just(Trouble::Panics(row)),
             6 => Just(Trouble::Refused(row)),
@@ -97,14 +97,14 @@ fn job() -> impl Strategy<Value = Job> {
         })
 }
 
-/// What outlives a run: what is done, and how often each unit was tried.
+/// The state that outlives a run: what is done, and how often each unit was tried.
 struct Ledger {
     units: Vec<Unit>,
     tries: Vec<AtomicUsize>,
     committed: Mutex<Vec<(usize, u64)>>,
 }
 
-/// What a run's provider and sinks note.
+/// The notes of a run's provider and sinks.
 struct Round {
     ledger: Arc<Ledger>,
     to_do: Mutex<Vec<usize>>,
@@ -193,7 +193,7 @@ struct LawRows {
 }
 
 impl Round {
-    /// What goes wrong with a unit in this try.
+    /// Returns what goes wrong with a unit in this try.
     fn trouble(&self, unit: usize) -> Option<Trouble> {
         let (trouble, tries) = self.ledger.units[unit].trouble?;
         let is_now = self.ledger.tries[unit].load(Ordering::Relaxed) <= tries;
@@ -276,7 +276,7 @@ impl Actor for LawWork {
     }
 }
 
-/// Commits a unit that came whole, with the sum of its rows.
+/// Commits a unit that arrived whole, with the sum of its rows.
 struct LawCommit {
     round: Arc<Round>,
     sums: HashMap<u32, u64>,
@@ -338,7 +338,7 @@ fn yaml(job: &Job) -> String {
     )
 }
 
-/// Runs what is left of a job. Gives what broke a law.
+/// Runs what is left of a job. Returns the broken laws.
 fn run(job: &Job, ledger: &Arc<Ledger>, ending: Option<(Ending, usize)>) -> Vec<String> {
     let committed = ledger.committed.lock().unwrap().clone();
     let is_left = |unit: &usize| committed.iter().all(|(done, _)| done != unit);
@@ -422,9 +422,9 @@ fn broken_laws(job: &Job, round: &Round, report: &Report, was_ended: bool) -> Ve
             units.complete
         ));
     }
-    // What failed or was stopped is named, and what was drained is not.
+    // Failed or stopped units are named; drained ones are not.
     let is_failed = |end: &End| end.lost || matches!(end.how, How::Failed | How::Stopped);
-    // One that could not be built has not been a unit of the run.
+    // A unit that could not be built was never a unit of the run.
     let failed = ends
         .iter()
         .filter(|(name, end)| is_failed(end) && !(is_unbuilt(name) && end.how == How::Failed));
@@ -438,7 +438,7 @@ fn broken_laws(job: &Job, round: &Round, report: &Report, was_ended: bool) -> Ve
     broken
 }
 
-/// Takes a job up until nothing is left to do.
+/// Resumes a job until nothing is left to do; returns the broken laws.
 fn broken_by(job: &Job) -> Vec<String> {
     let ledger = Arc::new(Ledger {
         units: job.units.clone(),

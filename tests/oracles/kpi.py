@@ -3,7 +3,7 @@
 
     pip install numpy pandas && tests/oracles/kpi.py
 
-It is made from the definitions in docs/kpi.md alone: every number is computed the plain way, frame by frame.
+It is written from the definitions in docs/kpi.md alone: every number is computed in the plainest way, frame by frame.
 """
 
 import io
@@ -20,7 +20,7 @@ rng = np.random.default_rng(20251224)
 
 
 def chain(length, stay):
-    """Labels that stay for a while."""
+    """Returns a sequence of labels that persist for a while."""
     labels = [rng.integers(len(LABELS))]
     for _ in range(length - 1):
         labels.append(labels[-1] if rng.random() < stay else rng.integers(len(LABELS)))
@@ -28,7 +28,7 @@ def chain(length, stay):
 
 
 def draw():
-    """Two streams: one of 750 frames with two faces, one of 120 frames with one; drops, misses, identity swaps, gaps."""
+    """Draws two streams: one of 750 frames with two faces, one of 120 frames with one; drops, misses, identity swaps, gaps."""
     rows, truths = [], []
     for stream, frames, people, step in [("door", 750, 2, 40.0), ("hall", 120, 1, 33.367)]:
         true = [chain(frames, 0.97) for _ in range(people)]
@@ -72,7 +72,7 @@ def draw():
 
 
 def runs(values):
-    """(value, first index, last index) of equal neighbours."""
+    """Yields (value, first index, last index) of each run of equal neighbours."""
     place = 0
     for value, group in itertools.groupby(values):
         length = len(list(group))
@@ -107,7 +107,7 @@ def lag(track):
 
 
 def match(faces, truth):
-    """The face of each row, by falling IoU."""
+    """Returns the face of each row, matched greedily in descending order of IoU."""
     found = pd.Series(np.nan, index=faces.index)
     by_frame = dict(list(truth.groupby(["stream", "sequence"])))
     for key, group in faces.dropna(subset=["x"]).groupby(["stream", "sequence"]):
@@ -127,7 +127,7 @@ def match(faces, truth):
 
 
 def excess(track, truth):
-    """Flips, true changes, true changes that were not followed."""
+    """Returns the flips, the true changes, and the true changes that the labels did not follow."""
     known = track.dropna(subset=["face"])
     labelled = track.dropna(subset=["label"])
     if not len(known) or not len(labelled):

@@ -1,4 +1,4 @@
-//! Secrecy goes with a value, by whatever way it comes to where it is used.
+//! A value stays secret on whatever path it reaches the place where it is used.
 
 use std::fs;
 

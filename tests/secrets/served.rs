@@ -1,5 +1,5 @@
-//! What else speaks of a run: its page, its metrics, its trace, and the commands that look at its graph or measure it.
-//! Each meets the same two hundred secrets.
+//! The other outputs of a run: its page, its metrics, its trace, and the commands that inspect or measure it. Each is
+//! tried with the same two hundred secrets.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -25,7 +25,7 @@ nodes:
 run: {drain: 2s}
 ";
 
-/// A graph of these streams.
+/// Returns a graph of these streams.
 fn graph_of<'a>(streams: impl Iterator<Item = (String, &'a str)>) -> String {
     let mut graph = "fermata: 1\nname: watched\nstreams:\n".to_owned();
     for (name, uri) in streams {
@@ -40,7 +40,7 @@ fn numbered(addresses: &[String]) -> impl Iterator<Item = (String, &str)> {
     numbered.map(|(number, uri)| (format!("c{number}"), uri.as_str()))
 }
 
-/// The answer of a served run, with its head.
+/// Returns a served run's answer, with its header.
 fn ask(run: &ServedRun, line: &str, body: &str) -> String {
     let host = run.address();
     let mut connection = TcpStream::connect(host).unwrap();
@@ -54,10 +54,10 @@ fn ask(run: &ServedRun, line: &str, body: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// What the page of a run is told.
+/// The messages that the page of a run receives.
 struct Page {
     socket: WebSocket<TcpStream>,
-    /// All of it.
+    /// All messages so far.
     told: String,
 }
 
@@ -76,7 +76,7 @@ impl Page {
         }
     }
 
-    /// Listens until something that is told under this key is as wanted.
+    /// Reads messages until the value under this key is as wanted.
     fn hears(&mut self, key: &str, is_wanted: impl Fn(&Value) -> bool) {
         loop {
             let Message::Text(text) = self.socket.read().unwrap() else {
@@ -105,7 +105,7 @@ fn are_away(numbers: &Value, count: usize) -> bool {
 fn whoever_watches_a_run_sees_none_of_two_hundred_secrets() {
     let cameras = two_hundred();
     let (listed, added) = cameras.split_at(180);
-    // One that sends pictures.
+    // A camera that sends pictures.
     let camera = servers::mjpeg(servers::shades(), Sending::at(10.0));
     let sends = format!(
         "http://user:{MARK}sends@127.0.0.1:{}/x?token={MARK}token",
@@ -199,7 +199,7 @@ fn commands_that_look_at_a_graph_show_none_of_two_hundred_secrets() {
         assert!(output.status.success(), "{arguments:?}: {shown}");
         assert_hidden(&format!("{arguments:?}"), &shown);
     }
-    // What was typed in the place of what stands there.
+    // Addresses on the command line that replace those in the file.
     for uri in two_hundred().iter().step_by(10) {
         let stream = format!("c0={uri}");
         for arguments in [
@@ -215,7 +215,7 @@ fn commands_that_look_at_a_graph_show_none_of_two_hundred_secrets() {
     }
 }
 
-/// Everything in a folder and in the folders within it.
+/// Checks every file in a folder and its subfolders.
 fn assert_all_hidden(folder: &Path) {
     for (path, bytes) in crate::support::contents(folder) {
         let text = String::from_utf8_lossy(&bytes);
@@ -235,7 +235,7 @@ fn runs_that_are_swept_and_measured_show_no_secret() {
     assert!(made.unwrap().success());
     let server = servers::http(fs::read(clip).unwrap(), Http::Ranges);
     let host = format!("127.0.0.1:{}", server.port);
-    // Of some, with a raw `/` in the password, others take a part for the host.
+    // With a raw `/` in the password, some addresses have another part parsed as the host.
     let is_reached = |uri: &String| {
         uri.split('/')
             .nth(2)

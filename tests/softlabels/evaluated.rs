@@ -1,4 +1,4 @@
-//! The ensemble of softlabels, evaluated beside models.
+//! The ensemble of softlabels, evaluated together with models.
 
 use super::{Data, succeeds};
 use crate::command::refused;

@@ -50,7 +50,7 @@ fn every_file_of_an_export_and_a_search_is_inspected() {
     fs::write(data.path("soft/failed.jsonl"), "").unwrap();
     let told = succeeds(&["inspect".to_owned(), data.text("soft/hash_manifest.json")]);
     assert!(told.contains("failed.jsonl (changed or missing)"), "{told}");
-    // A run that has left no more than its graph.
+    // A run that has left only its graph.
     fs::create_dir(data.path("begun")).unwrap();
     fs::copy(data.path("soft/graph.yaml"), data.path("begun/graph.yaml")).unwrap();
     let told = succeeds(&["inspect".to_owned(), data.text("begun")]);

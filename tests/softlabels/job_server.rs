@@ -1,4 +1,4 @@
-//! A NATS server for jobs, which says what it holds.
+//! A NATS server for jobs that reports what it holds.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::nats_server::{Server, free_port};
 
-/// The server, and where it tells of itself.
+/// The server, and the port of its monitoring.
 pub(super) struct JobServer {
     server: Server,
     monitor: u16,
@@ -23,8 +23,8 @@ impl JobServer {
         }
     }
 
-    /// The messages in the streams whose names end so, or none where there are no such streams or the server does not
-    /// say.
+    /// Returns the number of messages in streams whose names have this ending, or `None` where there are no such
+    /// streams or the server does not answer.
     pub(super) fn messages(&self, ending: &str) -> Option<u64> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.monitor)).ok()?;
         let request = "GET /jsz?streams=true HTTP/1.0\r\n\r\n";

@@ -1,4 +1,4 @@
-//! An export that is killed at any moment goes on, and gives the bytes of one that was left alone.
+//! An export that is killed at any moment can be resumed and gives the same bytes as an uninterrupted one.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use fermata_learn::keyed_random::KeyedRandom;
 use super::{Data, assert_same};
 use crate::command::{interrupt, is_not_resumed_while_it_goes_on, start_unheard, succeeds};
 
-/// Lines of a ledger, whole ones and a half last one.
+/// Returns the number of lines of a ledger, including a truncated last one.
 fn lines(ledger: &Path) -> usize {
     let text = fs::read(ledger).unwrap_or_default();
     text.split_inclusive(|&byte| byte == b'\n').count()
 }
 
-/// Kills a run (SIGKILL) a moment after its ledger has so many lines, if it comes to that. Says whether it ended by
+/// Kills a run (SIGKILL) shortly after its ledger has this many lines, if it gets that far. Returns whether it ended by
 /// itself.
 fn kill_at(mut child: Child, ledger: &Path, lines_wanted: usize, random: &mut KeyedRandom) -> bool {
     loop {
@@ -64,22 +64,22 @@ fn an_export_that_is_killed_again_and_again_gives_the_same_bytes() {
                 break true;
             }
             kills += 1;
-            // It was killed after all was done.
+            // It was killed after everything was done.
             if fs::read_to_string(&ledger).is_ok_and(|text| text.contains("\"done\"")) {
                 break false;
             }
-            // What killed it before there was a ledger has left nothing to go on with.
+            // If it was killed before it had a ledger, there is nothing to resume.
             if ledger.exists() {
                 arguments = resume.to_vec();
             }
-            // The later kills come later, so that it ends.
+            // Later kills come at later lines, so that the export ends.
             wanted = lines(&ledger) + 1 + random.below(2 * units) as usize;
         };
         println!("seed {seed}, moment {moment}: killed {kills} times");
         assert_same(&expected, &data.files(&out));
         let entries = fs::read_dir(data.path(&out)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        // What tells of the run is written behind the softlabels, so that a kill may leave a part of that.
+        // The files that describe the run are written after the softlabels, so a kill may leave parts of those.
         let is_half_written = |name: &String| {
             let whole = name.strip_suffix(".part");
             whole.is_some_and(|whole| has_ended || expected.contains_key(whole))
@@ -87,7 +87,7 @@ fn an_export_that_is_killed_again_and_again_gives_the_same_bytes() {
         let left: Vec<String> = names.filter(is_half_written).collect();
         assert!(left.is_empty(), "half-written files are left: {left:?}");
     }
-    // It lacks a row, which is tried again, with the same result.
+    // It lacks a row, which is tried again with the same result.
     succeeds(&[
         "resume".to_owned(),
         data.text("alone"),
@@ -106,7 +106,7 @@ fn an_export_that_is_asked_to_end_keeps_whole_units_and_goes_on() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let status = interrupt(child);
-    // 0: it was quicker than the signal.
+    // 0: it finished before the signal.
     assert!(matches!(status.code(), Some(0 | 130)), "{status}");
     if status.code() == Some(130) {
         succeeds(&[

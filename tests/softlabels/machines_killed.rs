@@ -1,5 +1,5 @@
-//! An export whose workers and server are killed, and one whose worker stands still, again and again: the bytes of one
-//! machine.
+//! An export whose workers and server are killed, and one whose worker is paused, again and again: they give the bytes
+//! of one machine.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::job_server::JobServer;
 use super::several_machines::{Process, commits, coordinator, late, worker};
 use super::{Data, assert_same, succeeds};
 
-/// What happens to an export.
+/// The harms still to be done to exports.
 struct Harm {
     rows: usize,
     workers: usize,
@@ -25,7 +25,7 @@ impl Harm {
     }
 }
 
-/// Longer than a lease: whoever stands still so long has lost its units.
+/// Longer than a lease: a worker paused for this long has lost its units.
 const PAUSE: Duration = Duration::from_millis(2500);
 
 #[test]
@@ -54,7 +54,7 @@ fn an_export_whose_workers_and_server_are_killed_again_and_again_gives_the_same_
     fs::write(data.path("40.png"), "no picture").unwrap();
     succeeds(&data.export("alone", &[]));
     let expected = data.files("alone");
-    // An export may be over before all has happened: the next one goes on with that.
+    // An export may be over before all harms are done: the next one continues with the rest.
     let mut round = 0;
     while !left.is_done() {
         let random = KeyedRandom::new(&[seed, round]);
@@ -121,7 +121,7 @@ fn harmed(data: &Data, out: &str, mut random: KeyedRandom, left: &mut Harm) {
         std::thread::sleep(Duration::from_millis(2));
     }
     if job.child.wait().unwrap().code() != Some(0) {
-        // Three of them died over one unit: that is told, and somebody else may try it.
+        // Three workers died over one unit: that is reported, and another worker may try it.
         let words = job.words();
         assert!(
             words.contains("was given up") && words.contains("was not heard of again"),

@@ -103,7 +103,7 @@ fn a_teacher_whose_models_have_all_seen_a_row_is_an_error_before_anything_is_com
         &data.export("out", &["--teacher", &folds("f0", "other")]),
         &["it is unknown which rows it has seen"],
     );
-    // Trained apart, they are fitted apart.
+    // Models trained apart also have their temperatures fitted apart.
     data.teacher("cooler", 4, 0.8, trained(1));
     let apart = folds("f0", "cooler");
     refuses(
@@ -153,7 +153,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     );
     let counts = data.json("allowed/alignmentreport.json")["counts"]["seen"]["w"].clone();
     assert_eq!(counts, json!({"unseen": 28, "seen": 28, "unknown": 0}));
-    // A search tells that too: what a teacher has by heart makes it look good.
+    // A search reports that too: memorised rows make a teacher look good.
     let asked = data.search(
         "search",
         &["--split", "train", "--step", "0.5", "--teacher", &teacher],
@@ -163,7 +163,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     assert_eq!(code, 0, "{errors}");
     let told = "warning: --teacher w: it was trained on 28 of the 28 rows";
     assert!(errors.contains(told), "{errors}");
-    // Of the others nobody knows; of rows that it was not trained on, it is known.
+    // The provenance of the other teachers is unknown; teacher `w` is known not to have been trained on these rows.
     let errors = said("tested", &["--split", "test"]);
     assert!(!errors.contains("--teacher w"), "{errors}");
     assert!(
@@ -172,7 +172,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
     );
     assert!(errors.contains("from 14 of the 14 rows"), "{errors}");
 
-    // Weights that began with others of unknown origin may have seen any row.
+    // Weights initialised from others of unknown provenance may have seen any row.
     let began = |initial: serde_json::Value| {
         json!({
             "manifest_sha256": sha256,

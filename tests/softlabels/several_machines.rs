@@ -1,5 +1,5 @@
-//! An export whose units workers compute: the bytes of one machine, whoever is killed, stops, or comes with something
-//! else.
+//! An export whose units are computed by workers: it gives the bytes of one machine, whichever process is killed or
+//! stops, and even if a worker brings something else.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::{Data, assert_same, succeeds};
 use crate::nats_server::{Server, free_port};
 use crate::support::{fermata, wait_until, wait_until_or};
 
-/// A process that is killed when its test is over, however.
+/// A process that is killed when its test is over, whatever the outcome.
 pub(super) struct Process {
     pub(super) child: Child,
     log: std::path::PathBuf,
@@ -44,7 +44,7 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end, with this code.
+    /// Waits for its end and checks its exit code.
     #[track_caller]
     fn ends(&mut self, code: i32) {
         let child = std::cell::RefCell::new(&mut self.child);
@@ -97,7 +97,7 @@ pub(super) fn coordinator(data: &Data, server: &JobServer, out: &str, more: &[&s
     Process::start(data, out, &arguments)
 }
 
-/// Units that a ledger says are done.
+/// Returns the units that a ledger records as done.
 pub(super) fn commits(folder: &Path) -> Vec<u64> {
     let text = fs::read_to_string(folder.join("ledger.jsonl")).unwrap_or_default();
     let lines = text
@@ -107,7 +107,7 @@ pub(super) fn commits(folder: &Path) -> Vec<u64> {
     commits.filter_map(|line| line["unit"].as_u64()).collect()
 }
 
-/// Late results that the workers of a job told of.
+/// Returns the number of late results that a job's workers reported.
 pub(super) fn late(data: &Data, out: &str) -> u64 {
     let file = data.json(&format!("{out}/job.json"));
     let workers = file["workers"].as_object().unwrap();
@@ -123,7 +123,7 @@ fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
     fs::write(data.path("31.png"), "no picture").unwrap();
     succeeds(&data.export("alone", &[]));
     let server = JobServer::start();
-    // One comes before there is a job.
+    // One worker starts before there is a job.
     let mut one = worker(&data, &server, "one", &[]);
     let mut job = coordinator(&data, &server, "shared", &["--lease", "5s"]);
     let mut two = worker(&data, &server, "two", &[]);
@@ -139,7 +139,7 @@ fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
     let report = data.json("shared/report.json");
     assert_eq!(report["balanced"], true);
 
-    // The row that it lacks is there now.
+    // The missing row is there now.
     data.picture(31);
     succeeds(&data.export("whole", &[]));
     let mut three = worker(&data, &server, "three", &[]);
@@ -205,7 +205,7 @@ fn a_worker_with_other_weights_or_another_manifest_is_refused_by_name_and_the_jo
     assert!(log.contains("a worker does not take part"), "{log}");
 }
 
-/// What a command says on its error output that is refused, with this in its environment.
+/// Runs a command with these variables and asserts that it is refused with these words and one error.
 #[track_caller]
 fn refused(arguments: &[String], environment: &[(&str, &str)], words: &[&str]) {
     let output = Command::new(fermata())
@@ -344,7 +344,7 @@ fn a_job_whose_coordinator_is_killed_goes_on_where_it_was() {
         ledger.contains("\"done\"")
     };
     if is_done() {
-        // It was killed when only the job at the server was left to be removed.
+        // It was killed when the only thing left to do was to remove the job from the server.
         let end = ["work", "--nats", &url, "--job", "test", "--end"].map(str::to_owned);
         Process::start(&data, "end", &end).child.wait().unwrap();
     } else {
@@ -359,7 +359,7 @@ fn a_worker_that_stops_for_longer_than_its_lease_discards_what_it_has_and_says_s
     let data = Data::new(160);
     succeeds(&data.export("alone", &[]));
     let server = JobServer::start();
-    // A worker may be stopped just when it has no unit in hand: then it is tried again.
+    // A worker may be stopped just when it has no unit in hand; then the test tries again.
     for trial in 0..5 {
         let name = |of: &str| format!("{of}-{trial}");
         let mut slow = worker(&data, &server, &name("slow"), &["--readers", "1"]);
@@ -368,7 +368,7 @@ fn a_worker_that_stops_for_longer_than_its_lease_discards_what_it_has_and_says_s
             !commits(&data.path(&name("slow"))).is_empty()
         });
         slow.signal("-STOP");
-        // Nobody is to end the job while the worker stands still.
+        // Nothing may end the job while the worker is paused.
         job.signal("-STOP");
         let mut other = worker(&data, &server, &name("other"), &[]);
         wait_until("all units done by somebody", || {

@@ -1,12 +1,12 @@
-//! Exports that stopped because of images, and graphs of jobs that are run again: what was done stays, what was mended
-//! is done.
+//! Exports that stopped because of images, and graphs of jobs that are run again: finished units are kept, repaired
+//! images are retried.
 
 use std::fs;
 
 use super::{Data, assert_same};
 use crate::command::{refused, run, succeeds};
 
-/// Runs the program, which fails in the middle; what it says.
+/// Runs the program, which fails halfway; returns its output.
 fn stopped(arguments: &[String]) -> String {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (code, output, errors) = run(&arguments);
@@ -14,14 +14,14 @@ fn stopped(arguments: &[String]) -> String {
     output + &errors
 }
 
-/// How often each unit was begun.
+/// Returns how often a unit was begun.
 fn claims(data: &Data, out: &str, unit: usize) -> usize {
     let ledger = fs::read_to_string(data.path(out).join("ledger.jsonl")).unwrap();
     let claim = format!("\"claim\",\"unit\":{unit},");
     ledger.lines().filter(|line| line.contains(&claim)).count()
 }
 
-/// Makes images unreadable, and gives back what was there.
+/// Makes images unreadable and returns their original contents.
 fn damage(data: &Data, rows: &[usize]) -> Vec<(String, Vec<u8>)> {
     let of = |row: &usize| {
         let name = format!("{row}.png");
@@ -61,7 +61,7 @@ fn an_export_that_failed_by_its_images_goes_on_when_they_are_mended_or_more_may_
     succeeds(&resume("allowed", &["--max-failures", "4"]));
     assert_same(&data.files("all-but-four"), &data.files("allowed"));
 
-    // The unit of 3.png was done before the export stopped.
+    // The unit of 3.png was finished before the export stopped.
     mend(&data, damaged);
     assert_eq!(claims(&data, "mended", 0), 1);
     succeeds(&resume("mended", &[]));
@@ -72,7 +72,7 @@ fn an_export_that_failed_by_its_images_goes_on_when_they_are_mended_or_more_may_
     assert_same(&data.files("whole"), &data.files("mended"));
     refused(&resume("mended", &[]), &["nothing left to do"]);
 
-    // One that was done without them takes them up too.
+    // An export that finished without them retries them too.
     succeeds(&resume("all-but-four", &[]));
     assert_same(&data.files("whole"), &data.files("all-but-four"));
     assert!(!data.path("all-but-four/units").exists());
@@ -110,7 +110,7 @@ fn a_graph_whose_folder_holds_its_job_goes_on_with_it_and_never_begins_it_anew()
     let damaged = damage(&data, &[40]);
     stopped(&graph("run", &["failures=0"]));
     mend(&data, damaged);
-    // Another job is none to go on with, and what is there stays.
+    // Another job cannot be continued, and the existing files stay.
     refused(
         &graph("run", &["unit=16"]),
         &["started with something else", "unit: 8"],

@@ -1,4 +1,4 @@
-//! A training that is killed at any moment goes on, and gives the weights of one that was left alone.
+//! A training that is killed at any moment can be resumed and gives the weights of an uninterrupted one.
 
 use std::process::Child;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use fermata_learn::training::{Progress, RunFolder};
 use super::Data;
 use crate::command::{interrupt, is_not_resumed_while_it_goes_on, start_unheard, succeeds};
 
-/// Everything that has a state, and a checkpoint so often that most moments are near one.
+/// Settings with everything that has state, and with checkpoints so frequent that most moments are close to one.
 const EVERYTHING: &str = "epochs: 8
 sampling: balanced
 rule: {sgd: {momentum: 0.9, nesterov: true}}
@@ -32,7 +32,7 @@ fn steps(data: &Data, out: &str) -> u64 {
     })
 }
 
-/// Waits until a checkpoint has come further than this. False if the training ended before.
+/// Waits until a checkpoint is further than `than`. Returns false if the training ended before that.
 fn comes_further(child: &mut Child, data: &Data, out: &str, than: u64) -> bool {
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -69,7 +69,7 @@ fn a_training_that_is_killed_again_and_again_gives_the_same_weights() {
         let mut arguments = data.train(&out, &[]);
         loop {
             let mut child = start_unheard(&arguments);
-            // From one checkpoint on to some behind it, or within the same epoch once more.
+            // From this checkpoint to the next ones, possibly within the same epoch.
             let than = steps(&data, &out) + random.below(3);
             if !comes_further(&mut child, &data, &out, than) {
                 break;
@@ -97,7 +97,7 @@ fn a_training_that_is_asked_to_end_writes_a_checkpoint_and_goes_on() {
     let mut child = start_unheard(&data.train("asked", &[]));
     assert!(comes_further(&mut child, &data, "asked", 104));
     let status = interrupt(child);
-    // 0: it was quicker than the signal.
+    // 0: it finished before the signal.
     assert!(matches!(status.code(), Some(0 | 130)), "{status}");
     if status.code() == Some(130) {
         assert!(progress(&data, "asked").unwrap().epoch < 8);

@@ -1,5 +1,5 @@
-//! Actors that only stand in graphs: the engine's own have no join and hardly any settings, which would leave much of
-//! the reader untouched.
+//! Actors that exist only to stand in graphs: the engine's own have no join and hardly any settings, which would leave
+//! much of the reader untested.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Registry, Setup};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The engine's actors and those of this file.
+/// Returns a registry with the engine's actors and those of this file.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::builtin();
     registry.register::<Pair>();

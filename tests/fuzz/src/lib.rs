@@ -1,8 +1,8 @@
-//! What holds for every input, however broken: graph files, model cards, `${…}` and the command line's changes are read
-//! or refused, but never bring the program down. One function for each fuzz target; it panics where a law is broken.
+//! Laws that hold for every input, however broken: graph files, model cards, `${…}` and the command line's changes are
+//! read or refused, but never crash the program. There is one function per fuzz target; it panics where a law is
+//! broken.
 //!
-//! The fuzz targets call these functions with what libFuzzer makes up, the integration tests with the inputs that are
-//! kept.
+//! The fuzz targets call these functions with libFuzzer's inputs, the integration tests with the kept ones.
 
 mod actors;
 mod reference;
@@ -31,7 +31,7 @@ nodes:
 run: {clock: asap, drain: 1s, restart: {most: 1, within: 60s}}
 ";
 
-/// Any text as a graph file.
+/// Reads any text as a graph file.
 pub fn graph_file(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if !may_include(&text) {
@@ -39,7 +39,7 @@ pub fn graph_file(input: &[u8]) {
     }
 }
 
-/// Any lines as changes to a fixed graph: `set PATH=VALUE`, `param NAME=VALUE`, `stream NAME=URI`.
+/// Applies any lines as changes to a fixed graph: `set PATH=VALUE`, `param NAME=VALUE`, `stream NAME=URI`.
 pub fn overrides(input: &[u8]) {
     let mut overrides = Overrides::default();
     for line in String::from_utf8_lossy(input).lines() {
@@ -54,9 +54,9 @@ pub fn overrides(input: &[u8]) {
     read(CHANGED, overrides);
 }
 
-/// A template and what it refers to, in lines that begin with what they give: `param `, `declared `, `env `, `uri `,
-/// `run `; everything else is the template. What a node's settings say must be what [`reference`] makes of the
-/// template.
+/// Replaces the references of a template. The input's lines begin with the kind of value they define: `param `,
+/// `declared `, `env `, `uri `, `run `; all other lines are the template. The node's settings must equal what
+/// [`reference`] makes of the template.
 pub fn interpolation(input: &[u8]) {
     let input = String::from_utf8_lossy(input);
     let mut values = Values {
@@ -76,7 +76,7 @@ pub fn interpolation(input: &[u8]) {
     }
     let template = template.join("\n");
     let expected = reference::replaced(&template, &values);
-    // A JSON string is a YAML string, and the text is in it as it is.
+    // A JSON string is a YAML string, and it holds the text unchanged.
     let text = format!(
         "fermata: 1\nparams: {{given: 0, absent: null, declared: {}}}\nstreams: {{door: 0}}\nnodes:\n  \
          source: {{use: test_source, each: stream}}\n  \
@@ -96,10 +96,10 @@ pub fn interpolation(input: &[u8]) {
         Err(problems) => {
             show(&problems);
             let excused = expected.is_none()
-                // The command line cannot give nothing.
+                // The command line cannot pass an empty value.
                 || is_nothing(&values.given)
                 || is_nothing(&values.uri)
-                // The one text that a graph file cannot say.
+                // The one text that a graph file cannot express.
                 || problems.to_string().contains("ends in `$`");
             assert!(excused, "{template:?} was refused: {problems}");
             return;
@@ -117,13 +117,13 @@ pub fn interpolation(input: &[u8]) {
     let expected = expected.unwrap_or_else(|| panic!("{template:?} was accepted"));
     match settings.text {
         Some(text) => assert_eq!(text, expected, "{template:?}"),
-        // Nothing is what a lone reference may come to.
+        // A lone reference may resolve to no value.
         None => assert!(is_nothing(&expected)),
     }
     assert_eq!(settings.texts["mixed"], format!("<{expected}>"));
 }
 
-/// Any text as a model's card.
+/// Reads any text as a model's card.
 pub fn card(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let path = Path::new("models/fuzzed/card.yaml");
@@ -139,13 +139,13 @@ pub fn card(input: &[u8]) {
     assert_eq!(card.input.len(), values);
 }
 
-/// What YAML reads as no value.
+/// Returns whether YAML reads the text as no value.
 fn is_nothing(text: &str) -> bool {
     ["", "~", "null", "Null", "NULL"].contains(&text)
 }
 
-/// Whether a text might make the engine open files, which a fuzzer must not choose. Escapes that could spell the key
-/// count.
+/// Returns whether a text might make the engine open files, which a fuzzer must not choose. Escapes that could spell
+/// the key count.
 fn may_include(text: &str) -> bool {
     let spellings = ["include", "\\x", "\\u00", "\\U0000", "\\\n", "\\\r"];
     spellings.iter().any(|spelling| text.contains(spelling))
@@ -159,7 +159,7 @@ fn options(overrides: Overrides, run_dir: &str, secret: &str) -> LoadOptions {
     }
 }
 
-/// Reads a graph; what is accepted and what is refused must both be presentable.
+/// Reads a graph; it must be possible to present the result, whether it was accepted or refused.
 fn read(text: &str, overrides: Overrides) {
     let options = options(overrides, "runs/fuzzed", "s3cret");
     match Graph::parse("fuzzed.yaml", text, &actors::registry(), &options) {
@@ -186,7 +186,7 @@ fn show(problems: &Problems) {
     }
 }
 
-/// What holds for a graph that was accepted: it can be checked and drawn, and its resolved text is the same graph.
+/// Checks the laws of an accepted graph: it can be checked and drawn, and its resolved text is the same graph.
 fn keeps_laws(graph: &Graph, options: &LoadOptions) {
     let registry = actors::registry();
     if let Err(problems) = graph.check(&registry) {
@@ -194,13 +194,13 @@ fn keeps_laws(graph: &Graph, options: &LoadOptions) {
     }
     let (dot, mermaid) = (graph.to_dot(), graph.to_mermaid());
     let resolved = graph.resolved_yaml();
-    // What was hidden may be what told two settings apart.
+    // The hidden text may be the only difference between two settings.
     if resolved.contains("***") {
         return;
     }
     let options = LoadOptions {
         overrides: Overrides::default(),
-        // What came from there is written as it was.
+        // Values from these options are written literally.
         ..options.clone()
     };
     let again = Graph::parse("resolved.yaml", &resolved, &registry, &options)

@@ -1,14 +1,13 @@
-//! What `${…}` comes to, written as plainly as can be: the second opinion that the engine's rounds of replacing are
-//! compared with.
+//! A deliberately plain implementation of `${…}`, with which the engine's repeated replacement is compared.
 
-/// What the names of a template stand for.
+/// The values of a template's names.
 #[derive(Default)]
 pub(crate) struct Values {
     /// `${given}`: a parameter from the command line.
     pub(crate) given: String,
     /// `${declared}`: a parameter's value in the file. `${absent}` has none.
     pub(crate) declared: String,
-    /// `${env.SECRET}`: the only variable there is.
+    /// `${env.SECRET}`: the only environment variable.
     pub(crate) env: String,
     /// `${stream.uri}`; the stream's name is `door`.
     pub(crate) uri: String,
@@ -16,7 +15,7 @@ pub(crate) struct Values {
     pub(crate) run_dir: String,
 }
 
-/// The template with every reference replaced; none if one of them stands for nothing.
+/// Returns the template with every reference replaced, or `None` if one of them has no value.
 pub(crate) fn replaced(template: &str, values: &Values) -> Option<String> {
     let mut out = String::new();
     let mut rest = template;
@@ -52,7 +51,7 @@ fn value(reference: &str, values: &Values) -> Option<String> {
         "stream.name" => "door",
         "run.dir" => &values.run_dir,
         "run.name" => "graph",
-        // Known names without a value, for which a default may stand in; other names are mistakes.
+        // Known names without a value, for which a default may stand in; other names are errors.
         _ if name == "absent" || name.starts_with("env.") => default?,
         _ => return None,
     };

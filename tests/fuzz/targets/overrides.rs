@@ -1,4 +1,4 @@
-//! libFuzzer's way to [`fermata_fuzz::overrides`].
+//! The libFuzzer target for [`fermata_fuzz::overrides`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| fermata_fuzz::overrides(input));

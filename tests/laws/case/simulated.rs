@@ -8,9 +8,9 @@ use super::{Case, CommandCase, REFUSED_STREAM};
 use crate::laws::counter::REFUSED;
 
 impl Case {
-    /// What is done to the run. A run with a call that never returns would never end by itself, so it is drained; so
-    /// may one whose calls are answered by a source: if its stream is ended early it is asked for nothing more, so that
-    /// it answers no more either, and it may be held up by those very calls.
+    /// Returns the commands to the run. A run with a call that never returns would never end by itself, so it is
+    /// drained. So is one whose calls are answered by a source: if its stream is ended early, the source is not asked
+    /// for more, so it stops answering and may be blocked by those very calls.
     pub(crate) fn sim(&self) -> SimOptions {
         let mut commands: Vec<(At, SimCommand)> = Vec::new();
         for (by_step, moment, command) in &self.commands {
@@ -49,12 +49,12 @@ impl Case {
             commands.push((At::Time(Duration::from_secs(100)), SimCommand::Drain));
         }
         if self.asks() {
-            // Long after all that ends by itself has ended.
+            // Long after everything that ends by itself has ended.
             commands.push((At::Time(Duration::from_secs(3600)), SimCommand::Drain));
         }
         SimOptions {
             hold_open: self.adds_streams(),
-            // Batches that wait for seconds, one after the other.
+            // Some batches wait for seconds, one after the other.
             deadline: Duration::from_secs(7200),
             commands,
             ..SimOptions::seeded(self.seed)

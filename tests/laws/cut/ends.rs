@@ -1,5 +1,5 @@
-//! The two actors at the ends of an edge of a cut graph: what `send_packets` and `receive_packets` are, over a
-//! simulated network.
+//! The two actors at the ends of an edge of a cut graph: like `send_packets` and `receive_packets`, over a simulated
+//! network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn window() -> usize {
     3
 }
 
-/// What both ends are told.
+/// Settings of both ends.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EndSettings {
@@ -40,7 +40,7 @@ pub(super) struct EndSettings {
 }
 
 impl EndSettings {
-    /// The line of the stream of whoever asks.
+    /// Returns the line of the actor's stream.
     fn line(&self, setup: &Setup) -> Result<Arc<Line>, ActorError> {
         let network: Arc<Network> = setup.service().ok_or("no network")?;
         let stream = setup.stream.as_ref().ok_or("no stream")?;

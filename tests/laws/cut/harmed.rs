@@ -1,4 +1,4 @@
-//! That the laws of cut graphs can fail: a network that does what none may do is found.
+//! Shows that the laws of cut graphs can fail: they detect a network that breaks its guarantees.
 
 use proptest::strategy::{Strategy, ValueTree};
 
@@ -9,7 +9,7 @@ use super::{BrokenLaws, Cut, lossless, lossy, not_as_the_whole, out_of_order};
 /// How many graphs are drawn for each harm.
 const CUTS: usize = 40;
 
-/// In how many graphs something was harmed, and in how many of these a law was broken that says these words.
+/// Returns in how many graphs something was harmed, and in how many of these a law was broken with these words.
 fn found(
     cuts: impl Strategy<Value = Cut>,
     harm: Harm,

@@ -1,5 +1,5 @@
-//! The network between the parts of a cut graph: a simulated edge for each stream that crosses, all of them on a thread
-//! of their own.
+//! The network between the parts of a cut graph: a simulated edge for each stream that crosses, all of them on one
+//! thread.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,24 +12,24 @@ use fermata_remote::edge::arrival::Taken;
 use fermata_remote::edge::sender::SenderSpec;
 use fermata_remote::edge::simulated::{Dice, Faults, Parcel, SimulatedEdge, SimulatedSpec};
 
-/// Things that happen on a line before others have their turn.
+/// Events on a line before other lines have their turn.
 const STEPS: usize = 20;
-/// How long a look at a line waits, at most, for something to happen there.
+/// How long a check of a line waits, at most, for an event there.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What a network does that none may do, to show that the laws find it.
+/// A violation that no network may commit, to show that the laws detect it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Harm {
-    /// The second packet of each line comes out nowhere, and is not counted.
+    /// The second packet of each line is lost and not counted.
     LosesOne,
-    /// What has been lost is no longer said at the end, and what has not is.
+    /// The end's `lost` flag is inverted.
     ChangesTheEnd,
 }
 
-/// The edge of a stream. What is kept of a packet until it is stored is the ticket of its call.
+/// The edge of a stream. Until a packet is stored, the ticket of its call is kept with it.
 pub(super) type Edge = SimulatedEdge<Vec<u8>, Option<Ticket>>;
 
-/// A stream that crosses, and who is at its two ends.
+/// A stream that crosses, and the actors at its two ends.
 pub(super) struct Line {
     state: Mutex<State>,
     changed: Condvar,
@@ -37,7 +37,7 @@ pub(super) struct Line {
 
 struct State {
     edge: Edge,
-    /// How far the stream has come at the sinks behind it, and at the sending node.
+    /// How far the stream has been settled at the sinks behind it, and at the sending node.
     behind: Option<Settled>,
     before: Option<Settled>,
     settled: u64,
@@ -47,14 +47,14 @@ struct State {
 }
 
 impl State {
-    /// Whether this is the second time that somebody asks.
+    /// Counts the calls; returns whether this is the second.
     fn is_second(&mut self) -> bool {
         self.taken += 1;
         self.taken == 2
     }
 }
 
-/// See the file's head.
+/// The simulated network; see the module's documentation.
 pub(super) struct Network {
     lines: Mutex<BTreeMap<(String, String), Arc<Line>>>,
     faults: Faults,
@@ -88,7 +88,7 @@ impl Network {
         network
     }
 
-    /// Ends it, once what has been settled is acknowledged.
+    /// Ends the network once everything settled has been acknowledged.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
         let thread = self.thread.lock().unwrap().take();
@@ -98,12 +98,12 @@ impl Network {
         }
     }
 
-    /// Edges and streams that crossed.
+    /// Returns the edges and streams that crossed.
     pub(super) fn lines(&self) -> Vec<(String, String)> {
         self.lines.lock().unwrap().keys().cloned().collect()
     }
 
-    /// Packets that the stores still hold, and that nobody has settled.
+    /// Returns the number of packets that the stores still hold and that have not been settled.
     pub(super) fn left(&self) -> usize {
         let lines = self.lines.lock().unwrap();
         lines
@@ -112,12 +112,13 @@ impl Network {
             .sum()
     }
 
-    /// How many packets and ends have been harmed.
+    /// Returns how many packets and ends have been harmed.
     pub(super) fn harmed(&self) -> usize {
         self.harmed.load(Ordering::Relaxed)
     }
 
-    /// What comes out of a line next, if anything does soon; and how many packets have been missed since the last time.
+    /// Takes the next item from a line, if one arrives soon; also returns how many packets have been missed since the
+    /// last call.
     pub(super) fn take(&self, line: &Line) -> (Option<Taken<Vec<u8>>>, u64) {
         let (taken, missed) = line.take();
         let Some(harm) = self.harm else {
@@ -129,7 +130,7 @@ impl Network {
         (taken, missed)
     }
 
-    /// The line of an edge's stream, which whichever end comes first lays.
+    /// Returns the line of an edge's stream; the first end to ask creates it.
     pub(super) fn line(&self, edge: &str, stream: &str, sender: SenderSpec) -> Arc<Line> {
         let mut lines = self.lines.lock().unwrap();
         let line = lines.entry((edge.to_owned(), stream.to_owned()));
@@ -166,10 +167,10 @@ impl Network {
         Arc::clone(line)
     }
 
-    /// Lets something happen on all lines. False if nothing is under way anywhere.
+    /// Advances all lines. Returns false if nothing is in flight anywhere.
     fn carry(&self) -> bool {
         let lines: Vec<Arc<Line>> = self.lines.lock().unwrap().values().cloned().collect();
-        // All of them, whatever the first says.
+        // Collected first, so that every line advances whatever the first one returns.
         let carried: Vec<bool> = lines.iter().map(|line| line.carry()).collect();
         carried.contains(&true)
     }
@@ -180,12 +181,12 @@ impl Line {
         self.state.lock().unwrap()
     }
 
-    /// Sets what says how far the stream has come at the sending node.
+    /// Sets how far the stream has been settled at the sending node.
     pub(super) fn begins_at(&self, settled: Settled) {
         self.lock().before = Some(settled);
     }
 
-    /// Sets what says how far the stream has come at the sinks behind the edge.
+    /// Sets how far the stream has been settled at the sinks behind the edge.
     pub(super) fn leads_to(&self, settled: Settled) {
         self.lock().behind = Some(settled);
     }
@@ -205,7 +206,7 @@ impl Line {
         }
     }
 
-    /// What the harm makes of what was taken, and whether it did anything.
+    /// Applies the harm to what was taken; also returns whether it changed anything.
     fn harmed(&self, harm: Harm, taken: Option<Taken<Vec<u8>>>) -> (Option<Taken<Vec<u8>>>, bool) {
         let mut state = self.lock();
         match (harm, taken) {
@@ -253,7 +254,7 @@ impl Line {
             edge.sender().has_packets() || edge.unsettled() > 0
         };
         self.changed.notify_all();
-        // A ticket is settled without a lock: that wakes a lane.
+        // A ticket is settled without holding a lock, because that wakes a lane.
         for (_, ticket) in stored {
             ticket.into_iter().for_each(Ticket::done);
         }

@@ -1,4 +1,4 @@
-//! A sink that keeps what comes to it, by its name.
+//! A sink that keeps the packets that reach it, by its name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,13 @@ use serde::Deserialize;
 
 use super::super::payloads::maker_and_number;
 
-/// A packet: sequence, segment, time stamp, who made its payload, and the payload's number.
+/// A packet: sequence number, segment, timestamp, the payload's maker, and the payload's number.
 pub(super) type Packet = (u64, u32, i64, String, u64);
 
-/// What came to a sink.
+/// What arrived at a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Came {
-    /// In the order in which it came, with its stream.
+    /// In order of arrival, each with its stream.
     pub(super) packets: Vec<(String, Packet)>,
     pub(super) ends: BTreeMap<String, End>,
 }
@@ -30,7 +30,7 @@ impl Came {
     }
 }
 
-/// What came to the sinks of a run.
+/// What arrived at the sinks of a run.
 #[derive(Default)]
 pub(super) struct Gathered(Mutex<BTreeMap<String, Came>>);
 
