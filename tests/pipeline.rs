@@ -57,8 +57,8 @@ fn accuracy(data: &Data, run: &str) -> f64 {
     metrics["raw"]["metrics"]["accuracy"].as_f64().unwrap()
 }
 
-/// Returns the mean Kullback-Leibler divergence of a student from its ensemble on validation rows, at the temperature of
-/// the distillation.
+/// Returns the mean Kullback-Leibler divergence of a student from its ensemble on validation rows, at the temperature
+/// of the distillation.
 fn divergence(data: &Data, run: &str, ensemble: &Predictions) -> f64 {
     let path = data.path(&format!("{run}/predictions_validation.npz"));
     let student = Predictions::read(&path, ensemble.classes()).unwrap();

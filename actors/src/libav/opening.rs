@@ -200,8 +200,8 @@ impl OpenContext {
         (0..count).map(|index| unsafe { *(*self.0).streams.add(index) })
     }
 
-    /// Returns whether it cannot seek back to pictures that it skipped while it looked for the index (MP4 with its index
-    /// at the end, on a server that does not support ranges).
+    /// Returns whether it cannot seek back to pictures that it skipped while it looked for the index (MP4 with its
+    /// index at the end, on a server that does not support ranges).
     fn begins_before_its_index(&self) -> bool {
         // SAFETY: the context is open; its input, if it has one, is its own.
         let at = unsafe {
