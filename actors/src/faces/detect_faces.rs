@@ -38,8 +38,7 @@ pub struct DetectFacesSettings {
     /// `cuda` or `cuda:N`. A device that is not available is an error. Default: `cpu`.
     #[serde(default)]
     pub device: Device,
-    /// Number format that the model computes in: `f32`, or `bf16` with `device: openvino` on a processor that supports
-    /// it. Default: `f32`.
+    /// Number format of the model: `f32`, or `bf16` with `device: openvino` if the processor has it. Default: `f32`.
     #[serde(default)]
     pub precision: Precision,
     /// Threads within an operator of the model; for more throughput prefer `replicas`. Default: 1.
@@ -53,8 +52,7 @@ pub struct DetectFacesSettings {
     /// continues tracks with it, and blurring hides it. Default: half of `min_score`.
     #[serde(default)]
     pub doubtful_score: Option<f32>,
-    /// Non-maximum suppression: of boxes whose intersection over union exceeds this, only the best is kept, 0..1.
-    /// Default: 0.3.
+    /// Non-maximum suppression: of boxes that overlap by more than this IoU, 0..1, the best is kept. Default: 0.3.
     #[serde(default)]
     pub nms_iou: Option<f32>,
     /// Faces whose shorter side is below this many pixels of the frame are left out. Default: 0 for networks, 24 for a

@@ -1,17 +1,14 @@
-//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, what is
-//! discarded, and what may be acknowledged when. Pure: it is told what happened and when, and returns what to do; the
-//! network is elsewhere.
+//! The receiving end of an edge, one stream: which packet is taken next, what is held until its turn, discarded or
+//! acknowledged. Pure: it is told what happened and when, and returns what to do; the network is elsewhere.
 //!
 //! The store delivers what it holds in *passes*: each begins with everything that has not been acknowledged, in the
-//! order in which it was stored, and continues with what is stored meanwhile. The deliveries of a pass are counted; if
-//! the count has a gap, or the connection breaks, a new pass is requested. Packets that it delivers again are
-//! recognised by their numbers.
+//! order in which it was stored, and continues with what is stored meanwhile. If the count of a pass's deliveries has a
+//! gap, or the connection breaks, a new pass is requested; packets that come again are known by their numbers.
 //!
 //! A lossless end takes only the next number, and holds later ones. It passes over a number only after it has *looked*:
 //! it knew from the sending end that everything below a number had been stored, then asked the store how much it has,
 //! and has seen all of that. What is still missing is not there. A dropping end takes any number that is not below the
-//! next one, and drops what nobody fetches. Both look before they turn to another incarnation, of which they have been
-//! told beforehand.
+//! next one, and drops what nobody fetches. Both look before they turn to an announced incarnation.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -129,8 +126,7 @@ impl<T, A> Receiver<T, A> {
             self.discarded += 1;
             match known {
                 Some(known) if stored == arrival.stored => *known = delivery,
-                // A second copy only takes up room for what is missing; one that was acknowledged is acknowledged
-                // again.
+                // A second copy only takes up room; one that was acknowledged is acknowledged again.
                 _ => self.commands.push_back(Command::Acknowledge(delivery)),
             }
             return;
@@ -195,8 +191,8 @@ impl<T, A> Receiver<T, A> {
         }
     }
 
-    /// Handles the store's answer to a look: how many deliveries this pass has had, repeated ones included, and how
-    /// many packets are still to come. While any are to come, the store is asked again.
+    /// Handles the store's answer to a look: deliveries of this pass so far, repeated ones included, and packets that
+    /// are still to come. While any are to come, the store is asked again.
     pub fn looked(&mut self, deliveries: u64, to_come: u64, now_ms: u64) {
         let Look::Asked(known) = self.look else {
             return;
@@ -492,8 +488,7 @@ impl<T, A> Receiver<T, A> {
         self.has_ended && self.unsettled.is_empty() && self.commands.is_empty()
     }
 
-    /// Returns how many packets did not come: dropped, forgotten by the store, or never stored by a sending end that
-    /// died.
+    /// Returns how many packets did not come: dropped, forgotten by the store, or never stored before a crash.
     pub fn missed(&self) -> u64 {
         self.missed
     }
