@@ -1,6 +1,5 @@
 //! A model's folder: `card.yaml` and its weights, as the live graph loads it. It is there whole or not at all.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use fermata_files::{FileError, PartFolder};
@@ -19,19 +18,14 @@ pub enum Overwrite {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Something is there already.
-    #[error("{} is there already; say that it may be overwritten, or name another folder", .0.display())]
+    #[error("{} is there already; --overwrite replaces it, or name another folder", .0.display())]
     Exists(PathBuf),
     /// What is there is not a model's folder, so it is not replaced.
     #[error("{} is there and is not a model's folder (it has no {CARD_FILE}); it is not overwritten", .0.display())]
     NoModel(PathBuf),
     /// The system does not let it be written.
-    #[error("cannot write {}: {reason}", path.display())]
-    File {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        reason: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The card and the weights are no model that could be loaded.
     #[error("the export would not load: {0}")]
     Card(#[from] CardError),
@@ -41,7 +35,8 @@ pub enum ExportError {
 /// filled in; its `architecture` says whether the weights are ONNX (none) or safetensors.
 ///
 /// # Errors
-/// See [`ExportError`]; then nothing has been written, and what was there is still there.
+/// See [`ExportError`]; then nothing has been written, and what was there is still there, unless the error of a file
+/// says that the folder [has its name](FileError::is_named).
 pub fn write_folder(
     folder: &Path,
     mut card: ModelCard,
@@ -68,13 +63,4 @@ pub fn write_folder(
     ModelCard::load(part.part())?;
     part.finish()?;
     Ok(ModelCard::load(folder)?)
-}
-
-impl From<FileError> for ExportError {
-    fn from(error: FileError) -> Self {
-        Self::File {
-            path: error.path,
-            reason: error.reason,
-        }
-    }
 }
