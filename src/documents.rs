@@ -1,10 +1,10 @@
-//! Texts and JSON that commands read and write, and the folders that these go to. Owns that an error names the file;
-//! what stands in it is the command's.
+//! Texts and JSON that commands read and write, and the folders that these go to. Owns that an error names the file,
+//! and that a file's name says its format; what stands in it is the command's.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fermata_files::MOST_TEXT;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,21 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     Ok(fermata_files::write(path, json(value)?.as_bytes())?)
 }
 
+/// Refuses a name whose ending says another format than the one that is written. A name without an ending says none.
+///
+/// # Errors
+/// The ending is another one.
+pub fn refuse_other_ending(path: &Path, ending: &str) -> anyhow::Result<()> {
+    match path.extension() {
+        Some(found) if !found.eq_ignore_ascii_case(ending) => bail!(
+            "{} would hold {}: name a file that ends in .{ending}",
+            path.display(),
+            ending.to_uppercase()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder and those above it, if they are not there.
 ///
 /// # Errors
@@ -51,4 +66,22 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
     let made = fs::create_dir_all(path);
     made.with_context(|| format!("cannot make the output folder {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_says_another_format_than_the_file_has() {
+        let refused = |name: &str| refuse_other_ending(Path::new(name), "svg");
+        for right in ["stats.svg", "a.b/STATS.SVG", "stats", "/dev/stdout", ".svg"] {
+            assert!(refused(right).is_ok(), "{right}");
+        }
+        for wrong in ["stats.png", "stats.svg.part", "stats.csv", "stats."] {
+            let told = refused(wrong).unwrap_err().to_string();
+            let expected = format!("{wrong} would hold SVG: name a file that ends in .svg");
+            assert_eq!(told, expected);
+        }
+    }
 }
