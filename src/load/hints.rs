@@ -1,5 +1,4 @@
-//! What people may have meant who typed something that cannot be run. Looks at the command line alone; what is wrong
-//! has been told before.
+//! What people may have meant who typed something that cannot be run. What is wrong has been told before.
 
 use std::path::Path;
 
@@ -24,25 +23,27 @@ const DETECTORS: [&str; 8] = [
     "mediapipe",
 ];
 
-/// Everything that may help with what was typed.
-pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
+/// Everything that may help with what was typed, of which these things are wrong.
+pub(super) fn hints(arguments: &GraphArguments, wrong: &[&str]) -> Vec<String> {
     let streams = arguments
         .streams
         .iter()
-        .filter_map(|typed| of_stream(typed));
+        .filter_map(|typed| of_stream(typed, wrong));
     let set = arguments.set.iter().filter_map(|typed| of_set(typed));
     let params = arguments.params.iter().filter_map(|typed| of_param(typed));
     streams.chain(set).chain(params).collect()
 }
 
-fn of_stream(typed: &str) -> Option<String> {
+fn of_stream(typed: &str, wrong: &[&str]) -> Option<String> {
     let Some((name, uri)) = typed.split_once('=') else {
         let is_place = is_watched(typed) || Path::new(typed).exists();
         return is_place
             .then(|| format!("help: a stream has a name: --stream cam={}", redact(typed)));
     };
     let is_number = !uri.is_empty() && uri.chars().all(|digit| digit.is_ascii_digit());
-    (is_number && !Path::new(uri).exists())
+    // A number may be no address at all, but a seed.
+    let refused = format!("cannot open `{uri}`");
+    (is_number && wrong.iter().any(|told| told.contains(&refused)))
         .then(|| format!("help: a camera is named by its device: --stream {name}=/dev/video{uri}"))
 }
 
@@ -67,14 +68,54 @@ mod tests {
     use super::*;
 
     fn said(streams: &[&str], params: &[&str], set: &[&str]) -> Vec<String> {
+        of_wrong(
+            streams,
+            params,
+            set,
+            &["node `s`: cannot open `0`: it is not there"],
+        )
+    }
+
+    fn of_wrong(streams: &[&str], params: &[&str], set: &[&str], wrong: &[&str]) -> Vec<String> {
         let texts = |given: &[&str]| given.iter().map(|&text| text.to_owned()).collect();
-        hints(&GraphArguments {
+        let arguments = GraphArguments {
             graph: "graph.yaml".into(),
             streams: texts(streams),
             params: texts(params),
             set: texts(set),
             machine: None,
-        })
+        };
+        hints(&arguments, wrong)
+    }
+
+    #[test]
+    fn a_number_is_a_camera_only_where_it_could_not_be_opened() {
+        for (streams, wrong) in [
+            (
+                &["left=1", "left=2"][..],
+                "`left` is given twice with --stream",
+            ),
+            (&["../x=1"], "`../x` cannot be the name of a stream"),
+            (&["left=1"], "node `s`: cannot open `11`: it is not there"),
+            (&["left=1"], "unknown key `emotion`"),
+        ] {
+            let hints = of_wrong(streams, &[], &[], &[wrong]);
+            assert!(hints.is_empty(), "{wrong}: {hints:?}");
+        }
+        let both = [
+            "node `s`: cannot open `0`: it is not there",
+            "node `s`: cannot open `3`: it is busy",
+        ];
+        let hints = of_wrong(&["a=0", "b=film.mp4", "c=3"], &[], &[], &both);
+        let ends = ["a=/dev/video0", "c=/dev/video3"];
+        assert_eq!(hints.len(), 2, "{hints:?}");
+        assert!(
+            hints
+                .iter()
+                .zip(ends)
+                .all(|(hint, end)| hint.ends_with(end)),
+            "{hints:?}"
+        );
     }
 
     #[test]
