@@ -1,5 +1,5 @@
 //! What everything that reads and writes files needs once: files and folders that are whole or not there, limits for
-//! what is read whole, hashes, and the lock of a folder.
+//! what is read whole, documents in YAML, hashes, and the lock of a folder.
 //!
 //! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; whoever begins it says
 //!   what becomes of one that nobody finishes.
@@ -9,14 +9,15 @@
 //! - [`write()`]: the same for contents that are in memory.
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or takes another's, in one step.
 //! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must have one and fit.
+//! - [`from_yaml`]: documents in YAML, whose mistakes are told with their place.
 //! - [`sha256`], [`sha256_of_file`]: as cards, manifests and provenance write them.
 //! - [`is_same_file`], [`is_same_folder`]: whether two paths lead to one.
 //! - [`is_being_written`]: whether somebody has begun a file and not finished it.
 //! - [`FolderLock`]: one process at a time owns a folder; the lock can be handed over to the program that a process
 //!   becomes.
 //!
-//! It knows no formats and no names of files: what stands in a run's folder is the program's. It does not retry, and it
-//! does not guard against other programs that write to the same files without asking for the lock.
+//! It knows no names of files, and what stands in them is the caller's. It does not retry, and it does not guard
+//! against other programs that write to the same files without asking for the lock.
 
 mod error;
 mod folder_lock;
@@ -27,6 +28,7 @@ mod record_file;
 mod same_place;
 mod sync_group;
 mod whole;
+mod yaml;
 
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
@@ -37,3 +39,4 @@ pub use record_file::RecordFile;
 pub use same_place::{is_same_file, is_same_folder};
 pub use sync_group::{SyncGroup, Synced};
 pub use whole::{MOST_NUMBERS, MOST_TABLE, MOST_TEXT, open, read, read_text};
+pub use yaml::{YamlError, from_yaml};

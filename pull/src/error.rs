@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use fermata_files::FileError;
+use fermata_files::{FileError, YamlError};
 
 /// What is wrong with a catalogue, or a name.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// Not YAML, or not a catalogue's.
     #[error("the catalogue of models cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] YamlError),
     /// An entry contradicts itself.
-    #[error("the catalogue's entry `{name}` is wrong: {wrong}")]
+    #[error("{}: the entry `{name}` is wrong: {wrong}", path.display())]
     Wrong {
+        /// The catalogue.
+        path: PathBuf,
         /// The model.
         name: String,
         /// What is wrong.

@@ -9,6 +9,8 @@ mod values;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fermata_files::YamlError;
+
 pub use self::spec::{
     Alignment, Aspect, Border, ClaheChannel, ClaheSpec, ClaheStage, Colour, CropSpec, InputSpec,
     Interpolation, Layout, ModelCard, Normalisation, OutputKind, OutputSpec, ScalingStep,
@@ -64,9 +66,9 @@ pub enum CardError {
     /// No card, or not readable.
     #[error("cannot read the model card {}: {reason}; a model is a folder with {CARD_FILE} and its weights", path.display())]
     Read { path: PathBuf, reason: io::Error },
-    /// Not YAML, or not a card. The reason names line and column.
-    #[error("the model card {} cannot be understood: {reason}", path.display())]
-    Parse { path: PathBuf, reason: String },
+    /// Not YAML, or not a card.
+    #[error("the model card cannot be understood: {0}")]
+    Parse(#[from] YamlError),
     /// A card that no model can fulfil; all problems of it.
     #[error("the model card {} contradicts itself: {}", path.display(), problems.join("; "))]
     Contradictions {
@@ -172,10 +174,7 @@ impl ModelCard {
     /// # Errors
     /// [`CardError::Parse`] and [`CardError::Contradictions`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, CardError> {
-        let card: Self = serde_saphyr::from_str(text).map_err(|error| CardError::Parse {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let card: Self = fermata_files::from_yaml(text, path)?;
         let problems = card.contradictions();
         if problems.is_empty() {
             Ok(card)

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod documents;
 mod folders;
 mod hashes;
 mod locks;

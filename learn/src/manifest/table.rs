@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use fermata_files::{MOST_TABLE, MOST_TEXT};
+use fermata_files::{MOST_TABLE, MOST_TEXT, YamlError};
 use fermata_vision::Expression;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -131,9 +131,12 @@ pub enum ManifestError {
         "nothing is left for a manifest: the recipe's parts have {0} rows, of which none may stay"
     )]
     NothingLeft(usize),
-    /// A recipe or mapping that is none. The reason names line and column.
+    /// A recipe or mapping that is not YAML, or none of these.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// A recipe or mapping that contradicts itself.
     #[error("{} cannot be understood: {reason}", path.display())]
-    Yaml {
+    Settings {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -325,17 +328,7 @@ pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestE
         path: path.to_owned(),
         reason,
     })?;
-    serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml {
-        path: path.to_owned(),
-        reason: match error.without_snippet() {
-            // The reader speaks of its own functions there.
-            serde_saphyr::Error::MultipleDocuments { location, .. } => format!(
-                "line {}: a second document begins here, but one is all that is read",
-                location.line()
-            ),
-            _ => error.to_string(),
-        },
-    })
+    Ok(fermata_files::from_yaml(&text, path)?)
 }
 
 /// Rows by source, label and split.
