@@ -372,7 +372,7 @@ mod tests {
                 &["--model", "--weights"],
             ),
             ("sweep g.yaml", &["--vary", "--streams"]),
-            ("models pull", &["<NAME>", "--all"]),
+            ("models pull", &["NAME", "--all"]),
         ] {
             let arguments = format!("fermata {typed}");
             let refused = Arguments::try_parse_from(arguments.split(' ')).unwrap_err();

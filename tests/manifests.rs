@@ -206,7 +206,7 @@ fn rows_are_counted_and_folded_by_group() {
         (&["validate"], "found.csv", ".json"),
     ] {
         let out = path(name);
-        let asked = [&["manifest"], command, &[&manifest, "--out", &out]].concat();
+        let asked = [&["manifest"], command, &[manifest.as_str(), "--out", &out]].concat();
         refused(&asked, &[name, &format!("ends in {ending}")]);
         assert!(!at(name).exists(), "{name}");
     }
