@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fermata_engine::graph::{Secrets, printable};
 use fermata_engine::units::{HumanDuration, UnitError};
@@ -287,15 +287,12 @@ pub struct KpiArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("tried").args(["vary", "streams"]).required(true))]
 pub struct SweepArguments {
     /// Graph file (YAML); it must write ${run.dir}/faces.csv
     pub graph: PathBuf,
     /// Values to try, such as nodes.smooth.vote=1,5,9; give it several times for a grid
-    #[arg(
-        long = "vary",
-        value_name = "PATH=V1,V2,…",
-        required_unless_present = "streams"
-    )]
+    #[arg(long = "vary", value_name = "PATH=V1,V2,…")]
     pub vary: Vec<String>,
     /// Find the largest number of streams whose latency (p99) stays below the limit with nothing dropped
     #[arg(long, conflicts_with = "vary")]
@@ -356,4 +353,50 @@ pub enum Format {
     Svg,
     /// The graph file with everything resolved
     Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_none_of_several_ways_is_told_all_of_them() {
+        for (typed, ways) in [
+            (
+                "evaluate --out x",
+                &["--predictions", "--model", "--softlabels", "--compare"][..],
+            ),
+            ("export --output x", &["--model", "--weights"]),
+            (
+                "infer --input x.npy --output y.npy",
+                &["--model", "--weights"],
+            ),
+            ("sweep g.yaml", &["--vary", "--streams"]),
+            ("models pull", &["NAME", "--all"]),
+        ] {
+            let arguments = format!("fermata {typed}");
+            let refused = Arguments::try_parse_from(arguments.split(' ')).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::MissingRequiredArgument);
+            let told = refused.to_string();
+            let told = told.split("Usage").next().unwrap_or_default();
+            for way in ways {
+                assert!(told.contains(way), "`{way}` is not in: {told}");
+            }
+        }
+        for typed in [
+            "evaluate --out x --predictions p.npz --compare q.npz",
+            "evaluate --out x --compare a=b c=d",
+            "evaluate --out x --softlabels s --compare q.npz",
+            "export --output x --model m",
+            "export --output x --arch a --weights w --card c",
+            "sweep g.yaml --vary a=1 --vary b=2",
+            "sweep g.yaml --streams",
+            "models pull a b",
+            "models pull --all",
+        ] {
+            let arguments = format!("fermata {typed}");
+            let read = Arguments::try_parse_from(arguments.split(' '));
+            assert!(read.is_ok(), "{typed}: {}", read.unwrap_err());
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! Reading and writing the text and JSON files of commands, and creating their folders. Makes sure that errors name the
-//! file; the contents belong to the command.
+//! file and that a file's extension matches its format; the contents belong to the command.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fermata_files::MOST_TEXT;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,22 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     Ok(fermata_files::write(path, json(value)?.as_bytes())?)
 }
 
+/// Refuses a file name whose extension says another format than `ending`, the one that is written. A name without an
+/// extension is accepted.
+///
+/// # Errors
+/// Fails if the extension is another one.
+pub fn refuse_other_ending(path: &Path, ending: &str) -> anyhow::Result<()> {
+    match path.extension() {
+        Some(found) if !found.eq_ignore_ascii_case(ending) => bail!(
+            "{} would hold {}: name a file that ends in .{ending}",
+            path.display(),
+            ending.to_uppercase()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Creates a folder and its parents if they are missing.
 ///
 /// # Errors
@@ -51,4 +67,22 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
     let made = fs::create_dir_all(path);
     made.with_context(|| format!("cannot make the output folder {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_says_another_format_than_the_file_has() {
+        let refused = |name: &str| refuse_other_ending(Path::new(name), "svg");
+        for right in ["stats.svg", "a.b/STATS.SVG", "stats", "/dev/stdout", ".svg"] {
+            assert!(refused(right).is_ok(), "{right}");
+        }
+        for wrong in ["stats.png", "stats.svg.part", "stats.csv", "stats."] {
+            let told = refused(wrong).unwrap_err().to_string();
+            let expected = format!("{wrong} would hold SVG: name a file that ends in .svg");
+            assert_eq!(told, expected);
+        }
+    }
 }

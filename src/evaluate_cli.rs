@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::compute_cli::ComputeArguments;
 
@@ -20,14 +20,13 @@ Examples:
   fermata evaluate --compare ce=runs/ce-1,runs/ce-2,runs/ce-3 kd=runs/kd-1,runs/kd-2,runs/kd-3 --out runs/seeds";
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("evaluated")
+    .args(["predictions", "model", "softlabels", "compare"])
+    .required(true)
+    .multiple(true))]
 pub struct EvaluateArguments {
     /// Predictions: .npz (arrays logits and labels) or .csv (label, logit_CLASS…)
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present_any = ["model", "softlabels", "compare"],
-        conflicts_with = "model"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub predictions: Option<PathBuf>,
     /// Names of an .npz file's classes [default: the seven expressions]
     #[arg(long, value_delimiter = ',', value_name = "A,B,…")]

@@ -8,12 +8,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use fermata_engine::units::HumanDuration;
 
 use crate::compute_cli::ComputeArguments;
 use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
-use crate::manifest_cli::ManifestCommand;
+use crate::manifest_cli::{ManifestCommand, at_least_1};
 use crate::models_cli::ModelsCommand;
 use crate::serve_cli::ServeArguments;
 
@@ -156,7 +156,7 @@ pub struct SoftlabelsArguments {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_failures: usize,
     /// Rows per unit of work, which is computed (or computed again) as a whole
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_1())]
     pub unit: usize,
     #[command(flatten)]
     pub hand_out: HandOutArguments,
@@ -280,9 +280,10 @@ pub struct ResumeArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("network").args(["model", "weights"]).required(true))]
 pub struct InferArguments {
     /// Model folder (card.yaml and weights)
-    #[arg(long, value_name = "FOLDER", required_unless_present = "weights", conflicts_with_all = ["weights", "arch"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["weights", "arch"])]
     pub model: Option<PathBuf>,
     /// Network of the weights, by timm's name
     #[arg(long, value_name = "NAME", requires = "weights")]
@@ -320,9 +321,10 @@ pub struct CalibrateArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("network").args(["model", "weights"]).required(true))]
 pub struct ExportArguments {
     /// Model folder with safetensors, as a training leaves it (DIR/model)
-    #[arg(long, value_name = "FOLDER", required_unless_present = "weights", conflicts_with_all = ["arch", "weights", "card"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["arch", "weights", "card"])]
     pub model: Option<PathBuf>,
     /// Network of the weights, by timm's name
     #[arg(long, value_name = "NAME", requires = "weights")]

@@ -34,13 +34,18 @@ pub(crate) fn checked(
     run_dir: &Path,
 ) -> Option<Graph> {
     let graph = parsed(arguments, program, registry, run_dir)?;
-    let runs = spares_files(&graph, registry, None) && is_runnable(&graph, registry);
-    if runs {
-        doubt(graph.whole())
-    } else {
-        show_hints(arguments)
+    let checked = graph.check_replaced(registry, None);
+    if let Err(problems) = checked.and_then(|()| graph.check(registry)) {
+        show(&problems);
+        show_hints(arguments, &problems);
+        return None;
     }
-    runs.then_some(graph)
+    if !agrees(graph.whole()) {
+        show_hints(arguments, &Problems::default());
+        return None;
+    }
+    doubt(graph.whole());
+    Some(graph)
 }
 
 /// Returns whether no sink and no trace overwrites what the run reads, the graph file, or the run's own files; shows
@@ -111,10 +116,10 @@ pub(crate) fn parsed(
         return None;
     }
     let loaded = Graph::load(&arguments.graph, registry, &options);
-    let loaded = loaded.map_err(|problems| refuse(&problems, program));
-    if loaded.is_err() {
-        show_hints(arguments);
-    }
+    let loaded = loaded.map_err(|problems| {
+        refuse(&problems, program);
+        show_hints(arguments, &problems);
+    });
     let mut graph = loaded.ok()?;
     for name in OWN_FILES {
         let path = run_dir.join(name);
@@ -129,8 +134,10 @@ pub(crate) fn parsed(
     part.map_err(|error| print_error(&error)).ok()
 }
 
-fn show_hints(arguments: &GraphArguments) {
-    for hint in hints::hints(arguments) {
+/// Shows hints for the arguments in which these problems were found.
+fn show_hints(arguments: &GraphArguments, problems: &Problems) {
+    let told: Vec<&str> = problems.iter().map(Problem::message).collect();
+    for hint in hints::hints(arguments, &told) {
         complain(&hint);
     }
 }

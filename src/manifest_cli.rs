@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,7 @@ pub enum ManifestCommand {
         /// The manifest
         manifest: PathBuf,
         /// Check only this many images
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = at_least_1())]
         sample: Option<usize>,
         /// Where the findings go [default: manifest_validation.json beside the manifest]
         #[arg(long, value_name = "FILE.json")]
@@ -142,7 +143,7 @@ pub struct NoiseArguments {
     #[arg(long, value_name = "LABEL:LABEL")]
     pub between: Vec<String>,
     /// Keep this many training rows only, drawn by the seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_1())]
     pub training_rows: Option<usize>,
     /// Which rows, and which labels
     #[arg(long, default_value_t = 0)]
@@ -171,6 +172,11 @@ pub struct AuditArguments {
     pub out: PathBuf,
 }
 
+/// Parses a count that must not be 0.
+pub(crate) fn at_least_1() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let range = text.split_once("..").and_then(|(first, end)| {
         Some(first.trim().parse::<u64>().ok()?..end.trim().parse::<u64>().ok()?)
@@ -180,5 +186,31 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
         _ => Err(format!(
             "`{text}` is not a range of seeds; expected FIRST..END with FIRST below END, such as 1000..1100"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(subcommand)]
+        command: ManifestCommand,
+    }
+
+    #[test]
+    fn a_number_of_rows_to_look_at_or_to_keep_is_at_least_1() {
+        let typed = |options: &str| {
+            let all = format!("fermata {options} --out o m.csv");
+            Typed::try_parse_from(all.split(' ')).map_err(|error| error.to_string())
+        };
+        for options in ["validate --sample", "noise --share 0.1 --training-rows"] {
+            let refused = typed(&format!("{options} 0")).unwrap_err();
+            assert!(refused.contains("0 is not in 1.."), "{refused}");
+            assert!(typed(&format!("{options} 1")).is_ok());
+        }
     }
 }

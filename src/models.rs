@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use fermata_pull::{Catalogue, Entry, Origin, Pulled, State, pull, state};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -22,10 +21,8 @@ const CATALOGUE: &str = include_str!("../models/catalogue.yaml");
 /// Fails if the catalogue cannot be read, a model is not in it or cannot be downloaded, or nothing can be printed.
 pub fn models(command: &ModelsCommand, catalogue: Option<&Path>) -> anyhow::Result<u8> {
     let catalogue = match catalogue {
-        Some(path) => {
-            Catalogue::read(&read_text(path)?).with_context(|| path.display().to_string())?
-        }
-        None => Catalogue::read(CATALOGUE)?,
+        Some(path) => Catalogue::read(&read_text(path)?, path)?,
+        None => Catalogue::read(CATALOGUE, Path::new("models/catalogue.yaml"))?,
     };
     match command {
         ModelsCommand::List { dir } => list(&catalogue, dir),

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
@@ -47,9 +47,10 @@ pub enum ModelsCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("pulled").args(["names", "all"]).required(true))]
 pub struct PullArguments {
     /// Models
-    #[arg(required_unless_present = "all", value_name = "NAME")]
+    #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// All of the catalogue
     #[arg(long, conflicts_with = "names")]

@@ -99,6 +99,13 @@ fn photos_and_a_video_become_a_table_a_summary_and_annotated_copies() {
     ] {
         assert!(at("out").join(file).is_file(), "{file} is not there");
     }
+    #[cfg(feature = "learn")]
+    for named in ["out", "out/summary.json"] {
+        let (code, told, errors) = run_in(folder.path(), &["inspect", named]);
+        assert_eq!(code, 0, "{errors}");
+        let words = "analysis    1 videos, 2 photos with 4 faces";
+        assert!(told.contains(words), "{told}");
+    }
 
     // The same for people, into an existing folder, without copies; and never over the input.
     let arguments = [

@@ -198,6 +198,23 @@ fn rows_are_counted_and_folded_by_group() {
         "{text}"
     );
     assert!(read(&path("stats.svg")).contains("synthetic: 70 rows"));
+    // A file name whose extension says another format is refused.
+    let at = |name: &str| folder.path().join(name);
+    for (command, name, ending) in [
+        (&["stats"][..], "stats.png", ".svg"),
+        (&["fold", "--folds", "2"], "folds.json", ".csv"),
+        (&["validate"], "found.csv", ".json"),
+    ] {
+        let out = path(name);
+        let asked = [&["manifest"], command, &[manifest.as_str(), "--out", &out]].concat();
+        refused(&asked, &[name, &format!("ends in {ending}")]);
+        assert!(!at(name).exists(), "{name}");
+    }
+    // A check of no images would let everything pass.
+    refused(
+        &["manifest", "validate", &manifest, "--sample", "0"],
+        &["'--sample <N>'", "1.."],
+    );
 
     let folds = path("folds.csv");
     let text = succeeded(run(&[

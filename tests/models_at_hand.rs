@@ -219,7 +219,7 @@ fn the_catalogue_that_ships_is_listed_and_has_the_cards_of_classifiers() {
     assert!(code == 0 && card.contains("colour: gray"), "{card}");
     // A pulled card can be used as it is.
     let catalogue = std::fs::read_to_string(repository("models/catalogue.yaml")).unwrap();
-    let catalogue = fermata_pull::Catalogue::read(&catalogue).unwrap();
+    let catalogue = fermata_pull::Catalogue::read(&catalogue, Path::new("catalogue.yaml")).unwrap();
     let cards = catalogue.models.iter();
     for (name, card) in cards.filter_map(|(name, entry)| Some((name, entry.card.as_ref()?))) {
         let parsed = fermata_vision::ModelCard::parse(card, Path::new("card.yaml"));

@@ -316,6 +316,21 @@ fn one_of_eight_streams_that_dies_does_not_take_the_others_with_it() {
 }
 
 #[test]
+fn a_number_is_taken_for_a_camera_only_where_it_cannot_be_opened() {
+    for (graph, streams, is_camera) in [
+        ("graphs/live.yaml", &["cam=97"][..], true),
+        ("graphs/demo.yaml", &["left=1", "left=2"], false),
+        ("graphs/demo.yaml", &["../x=1"], false),
+    ] {
+        let streams = streams.iter().flat_map(|stream| ["--stream", stream]);
+        let arguments: Vec<&str> = ["check", graph].into_iter().chain(streams).collect();
+        let (code, _, errors) = run(&arguments);
+        assert_eq!(code, 2, "{errors}");
+        assert_eq!(errors.contains("/dev/video"), is_camera, "{errors}");
+    }
+}
+
+#[test]
 fn drawings_schema_actors_and_completions_are_printed() {
     let (code, svg, _) = run(&["graph", "graphs/demo.yaml", "--format", "svg"]);
     assert_eq!(code, 0);

@@ -84,6 +84,13 @@ nodes:
     assert_balanced(&report);
     let sink = &report.streams["source"].sinks["end"];
     assert!(sink.losses.values().sum::<u64>() > 0, "{sink:?}");
+    for loss in sink.losses.keys() {
+        let words: Vec<&str> = loss.split(' ').collect();
+        assert!(
+            matches!(words[..], ["abandoned", "at" | "before", "slow" | "end"]),
+            "{loss}"
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::command::refused;
 use crate::served_run::ServedRun;
 use crate::support::fermata;
 
@@ -119,4 +120,25 @@ fn top_ends_well_with_the_run_and_badly_where_another_answers() {
     server.join().unwrap();
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("something else answers"), "{shown}");
+}
+
+#[test]
+fn an_address_that_shows_no_run_at_the_first_look_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let body = "this is no run\nbut a shop";
+    let answers = ["404 Not Found", "401 Unauthorized", "200 OK"].map(|status| {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    });
+    let server = thread::spawn(move || answering(listener, answers.to_vec()));
+    for words in [
+        "answers 404 Not Found: this is no run\n",
+        "answers 401",
+        "does not answer like a run of this version",
+    ] {
+        refused(&["top", &address], &[words]);
+    }
+    server.join().unwrap();
+    refused(&["top", &address], &["cannot reach"]);
 }

@@ -341,6 +341,16 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
             "architecture: small_resnet18_w8_s2_c1\nbatch: 16\nepochs: 0\n",
             "epochs is 0",
         ),
+        (
+            "training.yaml",
+            "architecture: small_resnet18_w8_s2_c1\nbatch: 16\nepochs: 1\nseed: 1\nseed: 2\n",
+            "training.yaml:5:1: `seed` is given twice\n",
+        ),
+        (
+            "training.yaml",
+            "architecture: small_resnet18_w8_s2_c1\nbatch: 16\nepochs: -1\n",
+            "training.yaml:3:9: `-1` is given; expected a whole number from 0 to 4294967295\n",
+        ),
         ("card.yaml", "input: 3\n", "card.yaml"),
         ("manifest.csv", "image\n", "has the columns image"),
     ] {
@@ -356,7 +366,9 @@ fn what_cannot_be_trained_is_one_clear_error_and_leaves_nothing() {
         data.write(file, &good);
     }
     let missing = ["resume".to_owned(), none];
-    refuse(&missing, &["is not a run that can be resumed"]);
+    refuse(&missing, &["none is not there: name the folder of a run"]);
+    let file = ["resume".to_owned(), data.text("card.yaml")];
+    refuse(&file, &["card.yaml is not a folder"]);
 
     // A missing image ends the training, and what was trained is kept.
     fs::remove_file(data.path("3.png")).unwrap();

@@ -288,7 +288,8 @@ pub struct StreamReport {
 pub struct SinkReport {
     /// Packets handled by the sink.
     pub delivered: u64,
-    /// Packets that did not arrive here, by cause and place.
+    /// Packets that did not arrive here, by cause and place: `failed at emotion`, or `abandoned before emotion` for
+    /// those that were waiting for it when the run was stopped.
     pub losses: BTreeMap<String, u64>,
     /// Time from capture to delivery.
     pub latency_ms: Quantiles,

@@ -343,7 +343,10 @@ impl Trail<'_> {
         for (cause, cause_name) in DropCause::ALL {
             lose(cause_name, books.dropped(cause));
         }
-        lose("abandoned before", read(&books.consumer.abandoned));
+        let before = read(&books.consumer.abandoned);
+        *losses
+            .entry(format!("abandoned before {name}"))
+            .or_default() += before;
         let producer = &self.wiring.instances[&edge.from];
         let Some(upstream) = producer.flows.get(&self.stream) else {
             return;

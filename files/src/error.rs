@@ -59,7 +59,7 @@ fn advised(advice: &str) -> String {
 
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::IsADirectory => "it is a folder",
+        ErrorKind::IsADirectory => "name a file in it",
         ErrorKind::NotFound
         | ErrorKind::NotADirectory
         | ErrorKind::PermissionDenied

@@ -1,5 +1,5 @@
 //! Shared file handling: files and folders that are either complete or absent, limits for files that are read whole,
-//! hashes, and the lock of a folder.
+//! documents in YAML, hashes, and the lock of a folder.
 //!
 //! - [`PartFile`]: a file that is written as `NAME.part` and gets its name when it is complete; its creator decides
 //!   what happens to it if it is never finished.
@@ -10,13 +10,14 @@
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or replaces another folder, in one step.
 //! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must be regular and within a size
 //!   limit.
+//! - [`from_yaml`]: reads documents in YAML, whose errors name their place.
 //! - [`sha256`], [`sha256_of_file`]: hashes as cards, manifests and provenance write them.
 //! - [`is_same_file`], [`is_same_folder`]: whether two paths lead to the same file or folder.
 //! - [`is_being_written`]: whether a file has been begun and not finished.
 //! - [`FolderLock`]: lets one process at a time own a folder; the lock can be passed through `exec`.
 //!
-//! This crate knows no formats and no file names: the content of a run's folder is up to the program. It does not
-//! retry, and it does not guard against other programs that write to the same files without taking the lock.
+//! This crate knows no file names, and the contents of files are up to the caller. It does not retry, and it does not
+//! guard against other programs that write to the same files without taking the lock.
 
 mod error;
 mod folder_lock;
@@ -27,6 +28,7 @@ mod record_file;
 mod same_place;
 mod sync_group;
 mod whole;
+mod yaml;
 
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
@@ -37,3 +39,4 @@ pub use record_file::RecordFile;
 pub use same_place::{is_same_file, is_same_folder};
 pub use sync_group::{SyncGroup, Synced};
 pub use whole::{MOST_NUMBERS, MOST_TABLE, MOST_TEXT, open, read, read_text};
+pub use yaml::{YamlError, from_yaml};

@@ -44,10 +44,7 @@ impl PartFile {
     /// # Errors
     /// `path` is a folder, `NAME.part` is a pipe, another writer has it, or the system refuses to create the file.
     pub fn create(path: &Path, unfinished: Unfinished) -> Result<Self, FileError> {
-        if path.is_dir() {
-            let reason = ErrorKind::IsADirectory.into();
-            return Err(FileError::new("write", path, reason));
-        }
+        refuse_folder(path)?;
         let part = part_path(path);
         let is_aside = unfinished == Unfinished::Kept
             && part
@@ -83,10 +80,7 @@ impl PartFile {
     /// # Errors
     /// See [`PartFile::create`].
     pub fn go_on(path: &Path) -> Result<Self, FileError> {
-        if path.is_dir() {
-            let reason = ErrorKind::IsADirectory.into();
-            return Err(FileError::new("write", path, reason));
-        }
+        refuse_folder(path)?;
         let part = part_path(path);
         remove_link(&part)?;
         let mut file = locked(&part)?;
@@ -198,6 +192,15 @@ impl Drop for PartFile {
     }
 }
 
+/// Refuses a folder in the place of the file.
+fn refuse_folder(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        let reason = io::Error::new(ErrorKind::IsADirectory, "it is a folder");
+        return Err(FileError::new("write", path, reason));
+    }
+    Ok(())
+}
+
 /// Removes a part that is a link, symbolic or hard: its target belongs to something else, possibly an input. A link to
 /// a device stays.
 fn remove_link(part: &Path) -> Result<(), FileError> {
@@ -276,15 +279,24 @@ fn move_aside(part: &Path, path: &Path, file: File) -> Result<File, FileError> {
 /// Writes a whole file, replacing an existing one.
 ///
 /// # Errors
-/// The error from the system; there is then no file, or still the old one.
+/// The error from the system; there is then no file, or still the old one, unless the error says that the file
+/// [has its name](FileError::is_named).
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let written = PartFile::create(path, Unfinished::Removed).and_then(|mut file| {
         file.write_all(bytes)
             .map_err(|reason| FileError::new("write", path, reason))?;
         file.finish()
     });
-    // With a single call, the step that failed is irrelevant.
-    written.map_err(|error| FileError::new("write", path, error.reason))
+    written.map_err(|error| in_one_call(path, error))
+}
+
+/// Returns the error of a call that writes a whole file: the step that failed is irrelevant, unless the file is
+/// complete nevertheless.
+fn in_one_call(path: &Path, error: FileError) -> FileError {
+    if error.is_named {
+        return error;
+    }
+    FileError::new("write", path, error.reason)
 }
 
 /// Makes creations, renames and removals in a file's folder durable, as far as its file system can.
@@ -306,5 +318,33 @@ pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FileError> {
         Err(reason) => Err(FileError::new("sync to disk the folder of", path, reason)
             .and("it is complete, but may be gone after a power cut")),
         Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_whole_all_the_same_is_said_to_be() {
+        let path = Path::new("faces.csv");
+        let error = |is_named| FileError {
+            is_named,
+            ..FileError::new(
+                "sync to disk the folder of",
+                path,
+                io::Error::other("broken"),
+            )
+            .and("complete")
+        };
+        let told = in_one_call(path, error(true));
+        assert!(told.is_named);
+        assert_eq!(
+            told.to_string(),
+            "cannot sync to disk the folder of `faces.csv`: broken; complete"
+        );
+        let told = in_one_call(path, error(false));
+        assert!(!told.is_named);
+        assert_eq!(told.to_string(), "cannot write `faces.csv`: broken");
     }
 }

@@ -43,22 +43,44 @@ impl PartFolder {
     /// refers to the old folder or the new one (to none for a moment, if the file system cannot exchange two folders).
     ///
     /// # Errors
-    /// The error from the system. The old folder is then still there, unless only the new name could not be made
-    /// durable.
-    pub fn finish(mut self) -> Result<(), FileError> {
-        let (part, path) = (&self.part, &self.path);
-        File::open(part)
+    /// The error from the system. The old folder is then still there, unless the error says that the new folder
+    /// [has its name](FileError::is_named). If that name could not be made durable, the old folder is kept as
+    /// `NAME.part`, since a power cut may undo the renaming.
+    pub fn finish(self) -> Result<(), FileError> {
+        self.finish_by(sync_folder_of)
+    }
+
+    /// Finishes like [`PartFolder::finish`]; `sync` makes the names in the folder of a path durable.
+    fn finish_by(mut self, sync: impl Fn(&Path) -> Result<(), FileError>) -> Result<(), FileError> {
+        File::open(&self.part)
             .and_then(|folder| folder.sync_all())
-            .map_err(|reason| FileError::new("sync to disk", part, reason))?;
+            .map_err(|reason| FileError::new("sync to disk", &self.part, reason))?;
+        let old = self.name()?;
+        self.finished = true;
+        let named = |error| FileError {
+            is_named: true,
+            ..error
+        };
+        let Some(old) = old else {
+            return sync(&self.path).map_err(named);
+        };
+        sync(&self.path).map_err(|error| {
+            let kept = format!("the old folder is in `{}`", old.display());
+            named(error.and(&kept))
+        })?;
+        remove_if_there(&old).map_err(named)
+    }
+
+    /// Gives the folder its name, and returns the path that the old folder of that name has now.
+    fn name(&self) -> Result<Option<PathBuf>, FileError> {
+        let (part, path) = (&self.part, &self.path);
         let named = |reason| FileError::new("give the final name to", path, reason);
         if path.symlink_metadata().is_err() {
             fs::rename(part, path).map_err(named)?;
-            self.finished = true;
-            return sync_folder_of(path);
+            return Ok(None);
         }
         match renameat_with(CWD, part, CWD, path, RenameFlags::EXCHANGE) {
-            // The part is now the old folder, which is removed below.
-            Ok(()) => {}
+            Ok(()) => Ok(Some(part.clone())),
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::XDEV) => {
                 let beside = part_path(part);
                 remove_if_there(&beside)?;
@@ -67,13 +89,12 @@ impl PartFolder {
                     let _ = fs::rename(&beside, path);
                     return Err(named(reason));
                 }
-                fs::rename(&beside, part).map_err(named)?;
+                // The next writer looks for leftovers at `part`, but `beside` is safe too.
+                let is_moved = fs::rename(&beside, part).is_ok();
+                Ok(Some(if is_moved { part.clone() } else { beside }))
             }
-            Err(errno) => return Err(named(errno.into())),
+            Err(errno) => Err(named(errno.into())),
         }
-        sync_folder_of(path)?;
-        self.finished = true;
-        remove_if_there(&self.part)
     }
 }
 
@@ -98,5 +119,47 @@ fn remove_if_there(folder: &Path) -> Result<(), FileError> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(|reason| FileError::new("remove", folder, reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Finishes a folder whose name cannot be made durable, and returns the error.
+    fn unsynced(path: &Path) -> FileError {
+        let part = PartFolder::create(path).expect("a folder");
+        fs::write(part.part().join("card.yaml"), "new").expect("a file");
+        let refused = |path: &Path| Err(FileError::plain("sync", path, io::Error::other("broken")));
+        part.finish_by(refused).expect_err("it is not durable")
+    }
+
+    fn read(folder: &Path) -> String {
+        fs::read_to_string(folder.join("card.yaml")).expect("a file")
+    }
+
+    #[test]
+    fn a_folder_whose_name_is_not_durable_is_said_to_be_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("face");
+        let error = unsynced(&path);
+        assert!(error.is_named, "{error}");
+        assert_eq!(read(&path), "new");
+        assert!(!part_path(&path).exists());
+    }
+
+    #[test]
+    fn what_was_there_is_kept_until_the_new_name_is_durable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("face");
+        fs::create_dir(&path).expect("a folder");
+        fs::write(path.join("card.yaml"), "old").expect("a file");
+        let error = unsynced(&path);
+        assert!(error.is_named, "{error}");
+        assert!(error.to_string().ends_with("face.part`"), "{error}");
+        assert_eq!(read(&path), "new");
+        assert_eq!(read(&part_path(&path)), "old");
     }
 }

@@ -111,6 +111,23 @@ pub struct Search {
     pub candidates: Vec<Candidate>,
 }
 
+/// Returns the number of parts into which a grid's step divides 1. Callers can check a step with it before they run
+/// the teachers.
+///
+/// # Errors
+/// [`SearchError::Step`] and [`SearchError::Points`].
+pub fn parts_of(step: f64, teachers: usize) -> Result<usize, SearchError> {
+    let parts = step.recip().round();
+    if !(step > 0.0 && step <= 1.0 && (parts * step - 1.0).abs() < 1e-9) {
+        return Err(SearchError::Step(step));
+    }
+    let parts = parts as usize;
+    if points(teachers, parts) > MOST_POINTS {
+        return Err(SearchError::Points { step, teachers });
+    }
+    Ok(parts)
+}
+
 /// Tries all weights that are multiples of `step` and sum to 1.
 ///
 /// # Errors
@@ -120,12 +137,9 @@ pub fn search(
     predictions: &[Predictions],
     step: f64,
 ) -> Result<Search, SearchError> {
-    let parts = step.recip().round();
-    if !(step > 0.0 && step <= 1.0 && (parts * step - 1.0).abs() < 1e-9) {
-        return Err(SearchError::Step(step));
-    }
     let teachers = predictions.len();
-    let grid = simplex(teachers, parts as usize).ok_or(SearchError::Points { step, teachers })?;
+    let parts = parts_of(step, teachers)?;
+    let grid = simplex(teachers, parts).ok_or(SearchError::Points { step, teachers })?;
     let mut searched = Vec::new();
     for (name, predictions) in names.iter().zip(predictions) {
         let temperature = fit_temperature(predictions);
@@ -144,7 +158,10 @@ pub fn search(
     let classes = Expression::ALL.map(|class| class.to_string()).to_vec();
     let mut candidates = Vec::with_capacity(grid.len());
     for point in grid {
-        let weights: Vec<f64> = point.iter().map(|&part| part as f64 / parts).collect();
+        let weights: Vec<f64> = point
+            .iter()
+            .map(|&part| part as f64 / parts as f64)
+            .collect();
         let logits = fuse(predictions, &weights, &temperatures)?;
         let fused = Predictions::new(classes.clone(), logits, &labels)?;
         candidates.push(Candidate {
@@ -170,19 +187,33 @@ pub fn search(
     })
 }
 
+/// Returns the number of ways to distribute `parts` among `count` teachers, C(parts + count - 1, count - 1); a result
+/// above [`MOST_POINTS`] is only a lower bound.
+fn points(count: usize, parts: usize) -> usize {
+    let mut points = 1u128;
+    for shared in 1..count {
+        // C(parts + shared, shared), from the previous one.
+        points = points * (parts as u128 + shared as u128) / shared as u128;
+        if points > MOST_POINTS as u128 {
+            break;
+        }
+    }
+    usize::try_from(points).unwrap_or(usize::MAX)
+}
+
 /// Returns all ways to distribute `parts` among `count` teachers. `None` if there are too many or `count` is 0.
 fn simplex(count: usize, parts: usize) -> Option<Vec<Vec<usize>>> {
+    if count == 0 || points(count, parts) > MOST_POINTS {
+        return None;
+    }
     let mut points = vec![(Vec::new(), parts)];
-    for _ in 1..count.max(1) {
+    for _ in 1..count {
         let mut longer = Vec::new();
         for (point, left) in points {
             for part in 0..=left {
                 let mut point = point.clone();
                 point.push(part);
                 longer.push((point, left - part));
-            }
-            if longer.len() > MOST_POINTS {
-                return None;
             }
         }
         points = longer;
@@ -191,7 +222,7 @@ fn simplex(count: usize, parts: usize) -> Option<Vec<Vec<usize>>> {
         point.push(left);
         point
     };
-    (count > 0).then(|| points.into_iter().map(whole).collect())
+    Some(points.into_iter().map(whole).collect())
 }
 
 impl Search {
@@ -272,6 +303,28 @@ mod tests {
         assert_eq!(unique.len(), 66);
         assert_eq!(simplex(1, 10).unwrap(), [[10]]);
         assert!(simplex(8, 100).is_none() && simplex(0, 10).is_none());
+    }
+
+    #[test]
+    fn the_points_of_a_grid_are_counted_before_any_is_made() {
+        for (count, parts) in [(1, 10), (2, 1), (2, 7), (3, 10), (4, 20), (6, 5)] {
+            let made = simplex(count, parts).unwrap();
+            assert_eq!(points(count, parts), made.len(), "{count} and {parts}");
+        }
+        assert_eq!(points(2, MOST_POINTS - 1), MOST_POINTS);
+        assert_eq!(points(1, usize::MAX), 1);
+        assert!(points(2, MOST_POINTS) > MOST_POINTS);
+        assert!(points(usize::MAX, 1) > MOST_POINTS && points(9, usize::MAX) > MOST_POINTS);
+        assert!(simplex(2, 1_000_000_000).is_none() && simplex(3, usize::MAX).is_none());
+        for step in [1e-9, 1e-300] {
+            let refused = parts_of(step, 2).unwrap_err();
+            assert!(
+                matches!(refused, SearchError::Points { teachers: 2, .. }),
+                "{refused}"
+            );
+            assert!(parts_of(step, 1).is_ok(), "a teacher alone has one point");
+        }
+        assert_eq!(parts_of(0.05, 3).unwrap(), 20);
     }
 
     /// Returns predictions with logits in favour of the given class of each row.

@@ -1,6 +1,7 @@
 //! The catalogue of models.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -39,13 +40,12 @@ pub struct Entry {
 }
 
 impl Catalogue {
-    /// Reads a catalogue.
+    /// Reads a catalogue; `path` is its source, for messages.
     ///
     /// # Errors
     /// The text is not a catalogue, or an entry is invalid.
-    pub fn read(text: &str) -> Result<Self, CatalogueError> {
-        let catalogue: Self = serde_saphyr::from_str(text)
-            .map_err(|error| CatalogueError::Unreadable(error.to_string()))?;
+    pub fn read(text: &str, path: &Path) -> Result<Self, CatalogueError> {
+        let catalogue: Self = fermata_files::from_yaml(text, path)?;
         for (name, entry) in &catalogue.models {
             let is_hash = entry.sha256.len() == 64
                 && entry
@@ -68,6 +68,7 @@ impl Catalogue {
                 continue;
             };
             return Err(CatalogueError::Wrong {
+                path: path.to_owned(),
                 name: name.clone(),
                 wrong,
             });

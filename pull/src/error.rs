@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use fermata_files::FileError;
+use fermata_files::{FileError, YamlError};
 
 /// An error in a catalogue, or an unknown name.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// The text is not YAML, or not a catalogue.
     #[error("the catalogue of models cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] YamlError),
     /// An entry is invalid.
-    #[error("the catalogue's entry `{name}` is wrong: {wrong}")]
+    #[error("{}: the entry `{name}` is wrong: {wrong}", path.display())]
     Wrong {
+        /// Catalogue that has the entry.
+        path: PathBuf,
         /// The model.
         name: String,
         /// What is wrong with it.

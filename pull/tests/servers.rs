@@ -283,18 +283,25 @@ fn a_model_without_an_address_says_what_to_do() {
 #[test]
 fn the_catalogue_that_ships_can_be_read_and_wrong_ones_are_refused() {
     let text = include_str!("../../models/catalogue.yaml");
-    let catalogue = Catalogue::read(text).unwrap();
+    let catalogue = Catalogue::read(text, Path::new("catalogue.yaml")).unwrap();
     assert!(catalogue.entry("yunet").is_ok());
     let error = catalogue.entry("yunnet").unwrap_err().to_string();
     assert!(error.contains("yunet"), "{error}");
-    for (right, wrong) in [
-        ("sha256: ", "sha256: x"),
-        ("about:", "abuot:"),
-        ("file: ", "file: ../"),
+    for (right, wrong, told) in [
+        ("sha256: ", "sha256: x", "own.yaml: the entry `"),
+        ("about:", "abuot:", "own.yaml:"),
+        (
+            "about:",
+            "about: a model\n    about:",
+            "`about` is given twice",
+        ),
+        ("file: ", "file: ../", "own.yaml: the entry `"),
     ] {
+        let refused = Catalogue::read(&text.replacen(right, wrong, 1), Path::new("own.yaml"));
+        let refused = refused.unwrap_err().to_string();
         assert!(
-            Catalogue::read(&text.replacen(right, wrong, 1)).is_err(),
-            "{wrong}"
+            refused.contains(told) && !refused.contains('\n'),
+            "{wrong}: {refused}"
         );
     }
     let Some(data) = skipped::data() else { return };

@@ -235,7 +235,7 @@ fn streams(moment: &Moment<'_>) -> Vec<StreamNumbers> {
 }
 
 /// Returns the numbers of packets dropped and lost on the way to the sink that lacks most of them. Losses are named
-/// `CAUSE at NODE`.
+/// `CAUSE at NODE`, or `abandoned before NODE`.
 fn missing<'a>(sinks: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> (u64, u64) {
     let (mut most_dropped, mut most_lost) = (0, 0);
     for losses in sinks {
@@ -326,6 +326,8 @@ mod tests {
         let table = losses(&[("filtered at gate", 7), ("failed at emotion", 2)]);
         let video = losses(&[("drop_oldest at draw", 4), ("max_age at draw", 1)]);
         assert_eq!(missing([&table, &video].into_iter()), (5, 2));
+        let stopped = losses(&[("abandoned at smooth", 1), ("abandoned before smooth", 3)]);
+        assert_eq!(missing([&stopped].into_iter()), (0, 4));
         assert_eq!(missing(std::iter::empty()), (0, 0));
     }
 }

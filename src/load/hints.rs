@@ -1,4 +1,4 @@
-//! Hints for a command line that cannot be run. Looks only at the command line; the errors have been reported already.
+//! Hints for a command line that cannot be run; the errors have been reported already.
 
 use std::path::Path;
 
@@ -23,18 +23,18 @@ const DETECTORS: [&str; 8] = [
     "mediapipe",
 ];
 
-/// Returns all hints that apply to the arguments.
-pub(super) fn hints(arguments: &GraphArguments) -> Vec<String> {
+/// Returns all hints that apply to the arguments, in which the problems `wrong` were found.
+pub(super) fn hints(arguments: &GraphArguments, wrong: &[&str]) -> Vec<String> {
     let streams = arguments
         .streams
         .iter()
-        .filter_map(|typed| of_stream(typed));
+        .filter_map(|typed| of_stream(typed, wrong));
     let set = arguments.set.iter().filter_map(|typed| of_set(typed));
     let params = arguments.params.iter().filter_map(|typed| of_param(typed));
     streams.chain(set).chain(params).collect()
 }
 
-fn of_stream(typed: &str) -> Option<String> {
+fn of_stream(typed: &str, wrong: &[&str]) -> Option<String> {
     let Some((name, uri)) = typed.split_once('=') else {
         let is_place = is_watched(typed) || Path::new(typed).exists();
         return is_place.then(|| {
@@ -45,7 +45,9 @@ fn of_stream(typed: &str) -> Option<String> {
         });
     };
     let is_number = !uri.is_empty() && uri.chars().all(|digit| digit.is_ascii_digit());
-    (is_number && !Path::new(uri).exists())
+    // A number may not be an address at all but a seed.
+    let refused = format!("cannot open `{uri}`");
+    (is_number && wrong.iter().any(|told| told.contains(&refused)))
         .then(|| format!("help: a camera is named by its device: --stream {name}=/dev/video{uri}"))
 }
 
@@ -70,14 +72,54 @@ mod tests {
     use super::*;
 
     fn said(streams: &[&str], params: &[&str], set: &[&str]) -> Vec<String> {
+        of_wrong(
+            streams,
+            params,
+            set,
+            &["node `s`: cannot open `0`: it is not there"],
+        )
+    }
+
+    fn of_wrong(streams: &[&str], params: &[&str], set: &[&str], wrong: &[&str]) -> Vec<String> {
         let texts = |given: &[&str]| given.iter().map(|&text| text.to_owned()).collect();
-        hints(&GraphArguments {
+        let arguments = GraphArguments {
             graph: "graph.yaml".into(),
             streams: texts(streams),
             params: texts(params),
             set: texts(set),
             machine: None,
-        })
+        };
+        hints(&arguments, wrong)
+    }
+
+    #[test]
+    fn a_number_is_a_camera_only_where_it_could_not_be_opened() {
+        for (streams, wrong) in [
+            (
+                &["left=1", "left=2"][..],
+                "`left` is given twice with --stream",
+            ),
+            (&["../x=1"], "`../x` cannot be the name of a stream"),
+            (&["left=1"], "node `s`: cannot open `11`: it is not there"),
+            (&["left=1"], "unknown key `emotion`"),
+        ] {
+            let hints = of_wrong(streams, &[], &[], &[wrong]);
+            assert!(hints.is_empty(), "{wrong}: {hints:?}");
+        }
+        let both = [
+            "node `s`: cannot open `0`: it is not there",
+            "node `s`: cannot open `3`: it is busy",
+        ];
+        let hints = of_wrong(&["a=0", "b=film.mp4", "c=3"], &[], &[], &both);
+        let ends = ["a=/dev/video0", "c=/dev/video3"];
+        assert_eq!(hints.len(), 2, "{hints:?}");
+        assert!(
+            hints
+                .iter()
+                .zip(ends)
+                .all(|(hint, end)| hint.ends_with(end)),
+            "{hints:?}"
+        );
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn a_folder_that_is_no_run_or_in_use_is_not_resumed() {
     );
     refused(
         &["resume", &data.text("none")],
-        &["not a run that can be resumed"],
+        &["none is not there: name the folder of a run"],
     );
     let _lock = FolderLock::take(&empty).unwrap();
     refuses(&data.export("empty", &[]), &["is in use by"]);
@@ -240,8 +240,15 @@ fn a_search_that_cannot_be_made_is_refused() {
     };
     refuses(
         &search(&["--step", "0.3"]),
-        &["--step 0.3: expected 1 divided by a whole number"],
+        &["--step: the step is 0.3; expected 1 divided by a whole number"],
     );
+    // Too many points are refused before the teachers run.
+    let second = format!("b={}", data.text("b"));
+    refuses(
+        &search(&["--teacher", &second, "--step", "0.000001"]),
+        &["--step: a step of 0.000001 gives more than 100000 points for 2 teachers"],
+    );
+    assert!(!data.path("search").exists());
     refuses(
         &search(&["--split", "dev"]),
         &["--split: unknown split `dev`"],

@@ -8,6 +8,8 @@ mod values;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fermata_files::YamlError;
+
 pub use self::spec::{
     Alignment, Aspect, Border, ClaheChannel, ClaheSpec, ClaheStage, Colour, CropSpec, InputSpec,
     Interpolation, Layout, ModelCard, Normalisation, OutputKind, OutputSpec, ScalingStep,
@@ -63,9 +65,9 @@ pub enum CardError {
     /// The card is missing or unreadable.
     #[error("cannot read the model card {}: {reason}; a model is a folder with {CARD_FILE} and its weights", path.display())]
     Read { path: PathBuf, reason: io::Error },
-    /// The card is not valid YAML, or not a card. The reason includes line and column.
-    #[error("the model card {} cannot be understood: {reason}", path.display())]
-    Parse { path: PathBuf, reason: String },
+    /// The card is not valid YAML, or not a card.
+    #[error("the model card cannot be understood: {0}")]
+    Parse(#[from] YamlError),
     /// The card is inconsistent; contains all problems.
     #[error("the model card {} contradicts itself: {}", path.display(), problems.join("; "))]
     Contradictions {
@@ -171,10 +173,7 @@ impl ModelCard {
     /// # Errors
     /// [`CardError::Parse`] and [`CardError::Contradictions`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, CardError> {
-        let card: Self = serde_saphyr::from_str(text).map_err(|error| CardError::Parse {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let card: Self = fermata_files::from_yaml(text, path)?;
         let problems = card.contradictions();
         if problems.is_empty() {
             Ok(card)

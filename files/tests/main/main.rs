@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod documents;
 mod folders;
 mod hashes;
 mod locks;

@@ -254,7 +254,10 @@ fn where_nothing_can_be_written_it_is_said_before_anything_is() {
             folder.path().join("nowhere/a.csv"),
             "must exist and be writable",
         ),
-        (folder.path().to_owned(), "it is a folder"),
+        (
+            folder.path().to_owned(),
+            "`: it is a folder; name a file in it",
+        ),
         ("/proc/a.csv".into(), "must exist and be writable"),
     ] {
         let error = PartFile::create(&path, Unfinished::Kept)

@@ -1,6 +1,5 @@
 //! Writes a model folder, `card.yaml` and weights, which the live graph loads. The folder appears only when complete.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use fermata_files::{FileError, PartFolder};
@@ -19,19 +18,14 @@ pub enum Overwrite {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The folder exists and may not be overwritten.
-    #[error("{} is there already; allow it to be overwritten, or name another folder", .0.display())]
+    #[error("{} is there already; replace it with --overwrite, or name another folder", .0.display())]
     Exists(PathBuf),
     /// The existing folder is not a model folder, so it is not replaced.
     #[error("{} is there and is not a model's folder (it has no {CARD_FILE}), so it is not overwritten", .0.display())]
     NoModel(PathBuf),
     /// A file or folder that cannot be written.
-    #[error("cannot write {}: {reason}", path.display())]
-    File {
-        /// File or folder concerned.
-        path: PathBuf,
-        /// Reason given by the system.
-        reason: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A card and weights that would not load as a model.
     #[error("the export would not load: {0}")]
     Card(#[from] CardError),
@@ -41,7 +35,8 @@ pub enum ExportError {
 /// the card's `architecture` decides whether the weights are ONNX (`None`) or safetensors.
 ///
 /// # Errors
-/// See [`ExportError`]; nothing has been written then, and an existing folder is unchanged.
+/// See [`ExportError`]; nothing has been written then, and an existing folder is unchanged, unless the error of a file
+/// says that the folder [has its name](FileError::is_named).
 pub fn write_folder(
     folder: &Path,
     mut card: ModelCard,
@@ -68,13 +63,4 @@ pub fn write_folder(
     ModelCard::load(part.part())?;
     part.finish()?;
     Ok(ModelCard::load(folder)?)
-}
-
-impl From<FileError> for ExportError {
-    fn from(error: FileError) -> Self {
-        Self::File {
-            path: error.path,
-            reason: error.reason,
-        }
-    }
 }

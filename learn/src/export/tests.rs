@@ -157,7 +157,11 @@ fn a_folder_is_written_whole_and_loads() {
     assert_eq!(std::fs::read(model.weights.path()).unwrap(), weights);
 
     let error = write_folder(&folder, card(), b"other", Overwrite::Refused).unwrap_err();
-    assert!(error.to_string().contains("is there already"), "{error}");
+    let told = error.to_string();
+    assert!(
+        told.contains("is there already; replace it with --overwrite"),
+        "{told}"
+    );
     assert_eq!(std::fs::read(model.weights.path()).unwrap(), weights);
     write_folder(&folder, card(), b"other", Overwrite::Allowed).unwrap();
     assert_eq!(std::fs::read(model.weights.path()).unwrap(), b"other");

@@ -101,7 +101,7 @@ impl Gathered {
         let column = match &part.keep.confidence {
             Some(Confidence::Column { name, .. }) => Some(name.as_str()),
             Some(Confidence::Predictions { .. }) => {
-                return Err(ManifestError::Yaml {
+                return Err(ManifestError::Settings {
                     path: at.join(&part.table),
                     reason: "confidence from predictions works only for manifests: make a manifest of this table first, and list it under `manifests`".to_owned(),
                 });

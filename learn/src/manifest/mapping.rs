@@ -157,7 +157,7 @@ impl Mapping {
         if delimiter.is_ascii() && !['"', '\n', '\r'].contains(&delimiter) {
             return Ok(mapping);
         }
-        Err(ManifestError::Yaml {
+        Err(ManifestError::Settings {
             path: path.to_owned(),
             reason: format!(
                 "delimiter: {delimiter:?} cannot separate columns; expected an ASCII character other than a quote or a line end"

@@ -180,7 +180,7 @@ impl Recipe {
             let reason =
                 "expected parts or manifests, and shares of 0 to below 1 that leave rows to train"
                     .to_owned();
-            return Err(ManifestError::Yaml {
+            return Err(ManifestError::Settings {
                 path: path.to_owned(),
                 reason,
             });

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use fermata_files::{MOST_TABLE, MOST_TEXT};
+use fermata_files::{MOST_TABLE, MOST_TEXT, YamlError};
 use fermata_vision::Expression;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -129,9 +129,12 @@ pub enum ManifestError {
     /// A recipe whose tables leave no row.
     #[error("nothing is left for a manifest: all {0} rows of the recipe were removed")]
     NothingLeft(usize),
-    /// A recipe or mapping that cannot be parsed. The reason names line and column.
+    /// A recipe or mapping that cannot be parsed.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// A recipe or mapping that is inconsistent.
     #[error("{} cannot be understood: {reason}", path.display())]
-    Yaml {
+    Settings {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -324,17 +327,7 @@ pub(super) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestE
         path: path.to_owned(),
         reason,
     })?;
-    serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml {
-        path: path.to_owned(),
-        reason: match error.without_snippet() {
-            // The parser's own message mentions its Rust functions.
-            serde_saphyr::Error::MultipleDocuments { location, .. } => format!(
-                "line {}: a second document begins here, but one is all that is read",
-                location.line()
-            ),
-            _ => error.to_string(),
-        },
-    })
+    Ok(fermata_files::from_yaml(&text, path)?)
 }
 
 /// Number of rows by source, label and split.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fermata_files::YamlError;
+
 use crate::export::ExportError;
 use crate::manifest::{ManifestError, Split};
 use crate::network::InputError;
@@ -114,6 +116,9 @@ pub enum TrainingError {
         /// What is wrong with it.
         reason: String,
     },
+    /// See [`YamlError`].
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
     /// See [`PredictionsError`].
     #[error(transparent)]
     Predictions(#[from] PredictionsError),

@@ -127,7 +127,7 @@ impl RunFolder {
             Ok::<_, TrainingError>((file, text))
         };
         let (file, text) = read(CONFIG)?;
-        let config = serde_saphyr::from_str(&text).map_err(|error| failed(&file, &error))?;
+        let config = fermata_files::from_yaml(&text, &file)?;
         let (file, text) = read(CARD_FILE)?;
         let card = ModelCard::parse(&text, &file);
         Ok(Self {

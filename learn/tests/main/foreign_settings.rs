@@ -44,25 +44,28 @@ fn settings_in_yaml_are_read_or_refused_at_their_line() {
     }
     let deep = format!("{rest}{label}split: {}", "[".repeat(20_000));
     for (text, words) in [
-        (format!("{rest}source: web\n{label}"), "line 4"),
+        (
+            format!("{rest}source: web\n{label}"),
+            "mapping.yaml:4:1: `source` is given twice",
+        ),
         (
             format!("{rest}{label}---\n{rest}{label}"),
-            "line 7: a second document begins here",
+            "mapping.yaml:7:1: a second document begins here",
         ),
         (
             format!("{rest}label:\n\tcolumn: {{name: label, values: {values}}}\n"),
-            "line 5",
+            "mapping.yaml:5:",
         ),
-        (format!("{rest}{label}odd: 1\n"), "line 6"),
+        (format!("{rest}{label}odd: 1\n"), "mapping.yaml:6:"),
         (
             format!("{rest}label:\n  column: {{name: label, values: *none}}\n"),
-            "line 5",
+            "mapping.yaml:5:",
         ),
-        (deep, "line 6"),
+        (deep, "mapping.yaml:6:"),
     ] {
         let refused = read(&text).unwrap_err();
         assert!(
-            refused.contains(words) && refused.contains("mapping.yaml"),
+            refused.contains(words) && !refused.contains('\n'),
             "{words}: {refused:.400}"
         );
     }

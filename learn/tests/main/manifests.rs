@@ -419,13 +419,13 @@ fn wrong_sources_are_refused_with_all_that_is_wrong() {
         &source,
         &MAPPING.replace("happy: happy", "happy: joy"),
         "}]",
-        &["mapping.yaml cannot be understood", "joy"],
+        &["mapping.yaml:", "`joy` is unknown here"],
     );
     refused(
         &source,
         MAPPING,
         "}]\ncolour: red",
-        &["recipe.yaml cannot be understood", "colour"],
+        &["recipe.yaml:", "`colour` is unknown here"],
     );
     refused(
         &source,

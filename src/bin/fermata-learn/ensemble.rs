@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use fermata::cli::SUCCESS;
 use fermata::learn_cli::{EnsembleSearchArguments, TeacherArguments};
 use fermata::print::print;
 use fermata::run::{JobRows, Taking};
 use fermata_jobs::manifests::Manifests;
 use fermata_learn::charts::bars;
-use fermata_learn::ensemble::{Search, search};
+use fermata_learn::ensemble::{Search, parts_of, search};
 use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
 use fermata_vision::Expression;
@@ -28,6 +28,7 @@ const SHOWN: usize = 20;
 pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Result<u8> {
     let given = &arguments.teachers;
     let teachers = Teachers::read(given)?;
+    parts_of(arguments.step, teachers.0.len()).context("--step")?;
     let split: Split = arguments
         .split
         .parse()
@@ -36,7 +37,6 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     let manifests = Arc::new(Manifests::default());
     let manifest = manifests.get(&path)?;
     let rows = manifest.split(split).count();
-    check_step(arguments.step)?;
     // Memorised rows make a teacher look better than it is; the search is still allowed, since nothing is trained on
     // it.
     seen_rows::look_at(&teachers, &manifest, Some(split), given, Seen::Allowed)?;
@@ -57,14 +57,6 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     print(&summary(&found))?;
     print(&format!("\nwritten to {}\n", out.display()))?;
     Ok(SUCCESS)
-}
-
-fn check_step(step: f64) -> anyhow::Result<()> {
-    let parts = step.recip().round();
-    if !(step > 0.0 && step <= 1.0 && (parts * step - 1.0).abs() < 1e-9) {
-        bail!("--step {step}: expected 1 divided by a whole number, such as 0.1");
-    }
-    Ok(())
 }
 
 /// Returns a graph in which each teacher writes predictions to a file named after it.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use fermata::documents::refuse_other_ending;
 use fermata::learn_cli::InferArguments;
 use fermata::print::print_line;
 use fermata::spared_inputs::refuse_to_write_over;
@@ -18,6 +19,7 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
     let of_model = arguments.model.as_deref().map(files_of_model);
     read.extend(of_model.iter().flatten().map(PathBuf::as_path));
     refuse_to_write_over(&read, &[&arguments.output])?;
+    refuse_other_ending(&arguments.output, "npy")?;
     let input = read_npy(&arguments.input)?;
     let &[rows, ..] = &input.shape[..] else {
         bail!(

@@ -66,7 +66,7 @@ fn folder(path: &Path) -> anyhow::Result<String> {
             return described(&report);
         }
         bail!(
-            "{} is not a folder of a training, a model (it has no {CARD_FILE}), softlabels, a search, an evaluation, a comparison, an audit, a run or a set of images",
+            "{} is not a folder of a training, a model (it has no {CARD_FILE}), softlabels, a search, an evaluation, a comparison, an audit, a run, an analysis, a sweep or a set of images",
             path.display()
         );
     }

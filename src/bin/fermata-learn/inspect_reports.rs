@@ -18,13 +18,17 @@ use crate::inspect_runs;
 use crate::manifest::stats;
 
 /// Files that identify a folder.
-const REPORTS: [&str; 9] = [
+const REPORTS: [&str; 12] = [
     "metrics.json",
     "comparison.json",
     "audit.json",
     "ensemble.json",
     "manifest.csv",
     "table.csv",
+    "sweep.json",
+    "sustained.json",
+    // Stands beside the report of the run that analysed.
+    "summary.json",
     "report.json",
     // Stands beside the report of a run that was measured.
     "kpi.json",
@@ -66,7 +70,7 @@ pub(crate) fn json(path: &Path) -> anyhow::Result<String> {
         return Ok(found);
     }
     bail!(
-        "{} is none of an evaluation (metrics.json), a comparison, an audit, a clean report, a validation of a manifest, what a search chose, what belongs to softlabels, a run's report, an environment, measures (kpi.json) and label noise",
+        "{} is none of an evaluation (metrics.json), a comparison, an audit, a clean report, a validation of a manifest, what a search chose, what belongs to softlabels, a run's report, an environment, measures (kpi.json), label noise, a result of `analyse` (summary.json), a sweep and the lives of a part of a site",
         path.display()
     )
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use fermata::documents::read_text;
 use fermata_engine::Report;
-use fermata_files::MOST_TABLE;
+use fermata_files::{MOST_TABLE, from_yaml};
 use fermata_jobs::ledger::Ledger;
 use fermata_learn::softlabels;
 use fermata_learn::training::{Environment, RunConfig, TrainingSpec};
@@ -48,6 +48,14 @@ pub(crate) fn json(path: &Path, value: &Value) -> anyhow::Result<Option<String>>
         )
     } else if has(&["runs", "differences"]) {
         kpi(&value["runs"])
+    } else if has(&["videos", "photos"]) {
+        analysis(value)
+    } else if has(&["vary", "runs"]) {
+        sweep(value)
+    } else if has(&["limit_ms", "trials"]) {
+        sustained(value)
+    } else if has(&["run", "lives"]) {
+        lives(value)
     } else if has(&["confusion", "changed", "share"]) {
         format!(
             "label noise {} of {} training rows changed, share {}, seed {}\nmanifest    sha256 {}\nconfusion   {}\n",
@@ -121,15 +129,13 @@ fn ledger(path: &Path) -> anyhow::Result<String> {
 /// Describes a training's settings, its configuration, or a graph; none if the file is none of these.
 pub(crate) fn yaml(path: &Path) -> anyhow::Result<Option<String>> {
     let read = read_text(path)?;
-    if let Ok(config) = serde_saphyr::from_str::<RunConfig>(&read) {
+    if let Ok(config) = from_yaml::<RunConfig>(&read, path) {
         return Ok(Some(self::config(&config)));
     }
-    if let Ok(spec) = serde_saphyr::from_str::<TrainingSpec>(&read) {
+    if let Ok(spec) = from_yaml::<TrainingSpec>(&read, path) {
         return Ok(Some(settings(&spec)));
     }
-    let Ok(value) = serde_saphyr::from_str::<Value>(&read) else {
-        return Ok(None);
-    };
+    let value: Value = from_yaml(&read, path)?;
     if value.get("fermata").is_none() || value.get("nodes").is_none() {
         return Ok(None);
     }
@@ -287,6 +293,60 @@ fn kpi(runs: &Value) -> String {
     told
 }
 
+/// Describes the result of `analyse`.
+fn analysis(value: &Value) -> String {
+    let all = |of: &Value| of.as_array().map_or(0, Vec::len);
+    let photos = value["photos"].as_array().into_iter().flatten();
+    let faces: usize = photos.map(|photo| all(&photo["faces"])).sum();
+    let mut told = format!(
+        "analysis    {} videos, {} photos with {faces} faces\n",
+        all(&value["videos"]),
+        all(&value["photos"])
+    );
+    for video in value["videos"].as_array().into_iter().flatten() {
+        told += &format!(
+            "video       {}: {} frames, {} people\n",
+            text(&video["input"]),
+            video["frames"],
+            all(&video["people"])
+        );
+    }
+    told
+}
+
+/// Describes a sweep, the runs with every combination of some values.
+fn sweep(value: &Value) -> String {
+    let runs = value["runs"].as_array().map_or(0, Vec::len);
+    let mut told = format!("sweep       {runs} runs; sweep.html beside it shows them\n");
+    for varied in value["vary"].as_array().into_iter().flatten() {
+        told += &format!("varied      {}: {}\n", text(&varied[0]), listed(&varied[1]));
+    }
+    told
+}
+
+/// Describes how many streams a machine sustains.
+fn sustained(value: &Value) -> String {
+    let found = match value["streams"].as_u64() {
+        Some(streams) => format!("{streams} streams"),
+        None => "not even the graph's own streams".to_owned(),
+    };
+    format!(
+        "sustained   {found}, p99 below {} ms, in {} trials\n",
+        value["limit_ms"],
+        value["trials"].as_array().map_or(0, Vec::len)
+    )
+}
+
+/// Describes the lives of a part of a site.
+fn lives(value: &Value) -> String {
+    format!(
+        "lives       {} of machine {}, run {}\n",
+        value["lives"].as_array().map_or(0, Vec::len),
+        text(&value["part"]["machine"]),
+        text(&value["run"])
+    )
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
@@ -304,4 +364,44 @@ fn listed(value: &Value) -> String {
     let all = value.as_array().into_iter().flatten();
     let names: Vec<&str> = all.map(text).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_analyses_sweeps_and_sites_leave_behind_is_known_by_its_keys() {
+        let photo = |faces: usize| json!({"file": "a.jpg", "faces": vec![json!({}); faces]});
+        let video = json!({"input": "in/film.mp4", "frames": 30, "people": [{}, {}]});
+        for (value, expected) in [
+            (
+                json!({"videos": [video], "photos": [photo(2), photo(1)], "photos_missed": 0}),
+                "analysis    1 videos, 2 photos with 3 faces\nvideo       in/film.mp4: 30 frames, 2 people\n",
+            ),
+            (
+                json!({"vary": [["nodes.smooth.vote", ["1", "9"]]], "runs": [{}, {}]}),
+                "sweep       2 runs; sweep.html beside it shows them\nvaried      nodes.smooth.vote: 1, 9\n",
+            ),
+            (
+                json!({"limit_ms": 200.0, "streams": 11, "is_most": false, "trials": [{}, {}]}),
+                "sustained   11 streams, p99 below 200.0 ms, in 2 trials\n",
+            ),
+            (
+                json!({"limit_ms": 5.0, "streams": null, "is_most": false, "trials": [{}]}),
+                "sustained   not even the graph's own streams, p99 below 5.0 ms, in 1 trials\n",
+            ),
+            (
+                json!({"run": "r1", "part": {"machine": "gate"}, "lives": [{}]}),
+                "lives       1 of machine gate, run r1\n",
+            ),
+        ] {
+            let told = json(Path::new("some.json"), &value).expect("no reader of its own");
+            assert_eq!(told.as_deref(), Some(expected));
+        }
+        let other = json(Path::new("some.json"), &json!({"photos": []})).expect("no reader");
+        assert_eq!(other, None);
+    }
 }

@@ -14,7 +14,7 @@ mod unpack;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use fermata::documents::{make_folder, write_json};
+use fermata::documents::{make_folder, refuse_other_ending, write_json};
 use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
 use fermata::spared_inputs::refuse_to_write_over;
@@ -81,6 +81,7 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
 
 fn validate(manifest: &Path, sample: Option<usize>, out: &Path) -> anyhow::Result<()> {
     refuse_to_write_over(&[manifest], &[out])?;
+    refuse_other_ending(out, "json")?;
     let progress = LookProgress::new();
     let found = Validation::watched(manifest, sample, &|looking| progress.show(looking))?;
     write_json(out, &found)?;

@@ -14,6 +14,14 @@ pub(crate) fn resume(arguments: &ResumeArguments) -> anyhow::Result<u8> {
         nats,
         quiet,
     } = arguments;
+    if !run.is_dir() {
+        let found = if run.exists() {
+            "is not a folder"
+        } else {
+            "is not there"
+        };
+        bail!("{} {found}: name the folder of a run", run.display());
+    }
     if RunFolder::is_in(run) {
         if nats.is_some() {
             bail!(

@@ -11,6 +11,7 @@ use fermata::documents::read_text;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
 use fermata_engine::Actor as _;
+use fermata_files::from_yaml;
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit::rows_of;
@@ -135,8 +136,7 @@ fn augmentation_of(config: Option<&Path>) -> anyhow::Result<Augmentation> {
     let Some(path) = config else {
         return Ok(Augmentation::default());
     };
-    let views: TrainingViews = serde_saphyr::from_str(&read_text(path)?)
-        .with_context(|| format!("{} is not the settings of a training", path.display()))?;
+    let views: TrainingViews = from_yaml(&read_text(path)?, path)?;
     Ok(views.augmentation)
 }
 
@@ -163,7 +163,8 @@ pub(crate) fn resume(
     quiet: bool,
 ) -> anyhow::Result<u8> {
     let folder = absolute(folder)?;
-    let text = read_text(&folder.join(graph_run::FILE))?;
+    let graph = folder.join(graph_run::FILE);
+    let text = read_text(&graph)?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
     let state = ledger.state();
     if state.is_done {
@@ -181,7 +182,10 @@ pub(crate) fn resume(
     drop(ledger);
     let set = match max_failures {
         None => Vec::new(),
-        Some(most) => vec![format!("nodes.{}.max_failures={most}", writer_of(&text)?)],
+        Some(most) => vec![format!(
+            "nodes.{}.max_failures={most}",
+            writer_of(&text, &graph)?
+        )],
     };
     let shown = folder.display().to_string();
     let is_shared = folder.join(SHARED).is_file();
@@ -199,9 +203,9 @@ pub(crate) fn resume(
     }
 }
 
-/// Returns the name of the node that writes softlabels.
-fn writer_of(graph: &str) -> anyhow::Result<String> {
-    let graph: serde_json::Value = serde_saphyr::from_str(graph)?;
+/// Returns the name of the node that writes softlabels, in a graph read from `path`.
+fn writer_of(graph: &str, path: &Path) -> anyhow::Result<String> {
+    let graph: serde_json::Value = from_yaml(graph, path)?;
     let nodes = graph["nodes"].as_object();
     let mut nodes = nodes.into_iter().flatten();
     let writes = |node: &serde_json::Value| node["use"] == WriteSoftlabels::NAME;

@@ -10,7 +10,7 @@ use fermata::learn_cli::TrainArguments;
 use fermata::print::{complain, print_line};
 use fermata::run::{Job, JobRows, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions};
-use fermata_files::FolderLock;
+use fermata_files::{FolderLock, from_yaml};
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::training_status::{Status, TrainingStatus};
 use fermata_learn::device::device;
@@ -33,13 +33,7 @@ const STUDENT: (&str, &str) = (
 );
 
 pub(crate) fn train(arguments: &TrainArguments) -> anyhow::Result<u8> {
-    let spec: TrainingSpec =
-        serde_saphyr::from_str(&read_text(&arguments.config)?).with_context(|| {
-            format!(
-                "{} is not the settings of a training",
-                arguments.config.display()
-            )
-        })?;
+    let spec: TrainingSpec = from_yaml(&read_text(&arguments.config)?, &arguments.config)?;
     let card = ModelCard::parse(&read_text(&arguments.card)?, &arguments.card)?;
     let without = arguments.without_fold.as_deref().map(fold).transpose()?;
     let device = device(&arguments.device)?;

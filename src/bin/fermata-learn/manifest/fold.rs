@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::bail;
+use fermata::documents::refuse_other_ending;
 use fermata::print::{print, print_line};
 use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::folds::fold_of;
@@ -14,6 +15,7 @@ use fermata_vision::Expression;
 
 pub(super) fn fold(path: &Path, folds: u32, out: Option<&Path>) -> anyhow::Result<()> {
     refuse_to_write_over(&[path], out.as_slice())?;
+    out.map_or(Ok(()), |out| refuse_other_ending(out, "csv"))?;
     let manifest = Manifest::read(path)?;
     let rows: Vec<&Row> = manifest.split(Split::Train).collect();
     let mut rows_of: BTreeMap<(u32, Expression), usize> = BTreeMap::new();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use fermata::documents::refuse_other_ending;
 use fermata::print::print_line;
 use fermata::spared_inputs::refuse_to_write_over;
 use fermata_vision::image_file::EXTENSIONS;
@@ -43,6 +44,7 @@ pub(super) fn list(folder: &Path, out: &Path) -> anyhow::Result<()> {
             EXTENSIONS.join(", ")
         );
     }
+    refuse_other_ending(out, "csv")?;
     fermata_files::write(out, &table.into_inner()?)?;
     print_line(&format!(
         "{pictures} pictures in {classes} folders, {others} other files left out; written to {}",

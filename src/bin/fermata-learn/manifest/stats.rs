@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fermata::documents::refuse_other_ending;
 use fermata::print::{print, print_line};
 use fermata::spared_inputs::refuse_to_write_over;
 use fermata_learn::charts::label_counts;
@@ -12,6 +13,7 @@ const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
 pub(super) fn stats(path: &Path, out: Option<&Path>) -> anyhow::Result<()> {
     refuse_to_write_over(&[path], out.as_slice())?;
+    out.map_or(Ok(()), |out| refuse_other_ending(out, "svg"))?;
     let manifest = Manifest::read(path)?;
     print_table(&manifest)?;
     if let Some(out) = out {
