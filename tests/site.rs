@@ -50,15 +50,31 @@ fn alone() -> String {
     lines.join("\n")
 }
 
+fn part(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(fermata());
+    command.args(["run", "--quiet"]).args(arguments);
+    command.current_dir(folder);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
 pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
-    Command::new(fermata())
-        .args(["run", "--quiet"])
-        .args(arguments)
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    part(folder, arguments).spawn().unwrap()
+}
+
+/// Starts a part whose wall clock is this many seconds behind (libfaketime).
+pub(crate) fn start_with_late_clock(folder: &Path, arguments: &[&str], seconds: f64) -> Child {
+    let arch = std::env::consts::ARCH;
+    let library = format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketimeMT.so.1");
+    assert!(
+        Path::new(&library).exists(),
+        "`make setup-test` brings {library}"
+    );
+    let mut part = part(folder, arguments);
+    part.env("LD_PRELOAD", library);
+    part.env("FAKETIME", format!("-{seconds}"));
+    part.env("DONT_FAKE_MONOTONIC", "1");
+    part.spawn().unwrap()
 }
 
 /// Starts a part for each machine, in a folder of its name.
