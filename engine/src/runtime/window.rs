@@ -1,7 +1,7 @@
 //! The open calls of a node: given to a replica, or to be finished later by the holder of their ticket. Their outputs
 //! are published in the order in which the calls of a stream were made.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::ActorError;
@@ -158,17 +158,12 @@ impl Window {
             return None;
         }
         // Nearly always it is the first call.
-        let mut waiting: Vec<usize> = Vec::new();
+        let mut waiting: HashSet<usize> = HashSet::new();
         let index = self.calls.iter().position(|call| {
-            let slots = || call.receipts.iter().map(|receipt| receipt.slot);
-            let is_free = call.answer.is_some() && !slots().any(|slot| waiting.contains(&slot));
+            let mut slots = call.receipts.iter().map(|receipt| receipt.slot);
+            let is_free = call.answer.is_some() && !slots.any(|slot| waiting.contains(&slot));
             if !is_free {
-                // The packets of a batch mostly have the same slot.
-                for slot in slots() {
-                    if !waiting.contains(&slot) {
-                        waiting.push(slot);
-                    }
-                }
+                waiting.extend(call.receipts.iter().map(|receipt| receipt.slot));
             }
             is_free
         })?;
