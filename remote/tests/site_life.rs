@@ -30,17 +30,13 @@ fn spec(machine: &str) -> PartSpec {
     }
 }
 
-fn connect_as(server: &Server, user: Option<&str>) -> Arc<NatsConnection> {
-    let credentials = Credentials {
-        user: user.map(|user| (user.to_owned(), "secret".to_owned())),
-        ..Credentials::default()
-    };
-    let connection = server.connect_as(&credentials, &Codecs::default());
+fn connect(server: &Server) -> Arc<NatsConnection> {
+    let connection = server.connect_as(&Credentials::default(), &Codecs::default());
     connection.expect("a connection")
 }
 
 fn join(server: &Server, spec: PartSpec) -> Result<Joined, SiteError> {
-    let connection = connect_as(server, None);
+    let connection = connect(server);
     let part = SitePart::join(&connection, spec, |_| {})?;
     Ok(Joined { part, connection })
 }
@@ -122,7 +118,7 @@ fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
             joined.part.ended();
             joined.close();
         }
-        let gone = site::end(&connect_as(&server, None)).expect("an end");
+        let gone = site::end(&connect(&server)).expect("an end");
         assert_eq!(gone.len(), 5, "{gone:?}");
     }
 }
@@ -187,7 +183,7 @@ fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goe
         said.contains("machine `gate` of site `test` runs already"),
         "{said}"
     );
-    let admin = connect_as(&server, None);
+    let admin = connect(&server);
     let said = site::end(&admin).expect_err("it runs").to_string();
     assert!(said.contains("still runs on gate, server"), "{said}");
     let state = site::state(&admin).expect("a state");
@@ -206,7 +202,7 @@ fn a_part_that_died_comes_back_and_one_that_ended_does_not() {
     let run = gate.part.run().to_owned();
     // It says nothing at its end.
     gate.close();
-    let admin = connect_as(&server, None);
+    let admin = connect(&server);
     let state = site::state(&admin).expect("a state");
     let silent = |part: &PartState| matches!(part, PartState::Silent { .. });
     assert!(silent(&state.parts[0].1), "{state:?}");
@@ -240,7 +236,7 @@ fn a_server_that_has_lost_its_storage_is_told_of_the_run_again() {
     server.kill();
     server.empty();
     server.run();
-    let admin = connect_as(&server, None);
+    let admin = connect(&server);
     let runs = |part: &PartState| matches!(part, PartState::Runs { incarnation: 1, .. });
     wait_until("both parts", || {
         let state = site::state(&admin);
@@ -283,7 +279,7 @@ fn what_a_run_left_that_nobody_ended_is_refused_until_it_is_cleared() {
         ),
         "{said}"
     );
-    let admin = connect_as(&server, None);
+    let admin = connect(&server);
     assert_eq!(site::end(&admin).expect("cleared").len(), 1);
     join(&server, spec("server")).expect("it may join").close();
 }
@@ -305,7 +301,7 @@ fn a_drain_reaches_all_parts_and_those_that_come_later() {
     for _ in 0..2 {
         assert_eq!(hears.recv_timeout(PATIENCE), Ok("drain"));
     }
-    let admin = connect_as(&server, None);
+    let admin = connect(&server);
     assert!(site::state(&admin).expect("a state").is_draining);
     gate.close();
     let again = join(&server, spec("gate")).expect("it may come back");
@@ -317,56 +313,4 @@ fn a_drain_reaches_all_parts_and_those_that_come_later() {
     assert_eq!(hears.recv_timeout(PATIENCE), Ok("late"));
     again.close();
     there.close();
-}
-
-/// What the guide says that a machine with cameras must be allowed is enough.
-#[test]
-fn a_part_with_a_cameras_rights_joins_comes_back_and_drains() {
-    let server = Server::start_with(
-        r#"
-authorization {users: [
-  {user: server, password: secret}
-  {user: gate, password: secret, permissions: {
-    publish: ["fermata.test.site.part.gate", "fermata.test.site.drain", "fermata.test.hello.gate",
-              "$JS.API.STREAM.MSG.GET.fermata+test+site"]
-    subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
-    allow_responses: true
-  }}
-  {user: mute, password: secret, permissions: {
-    publish: ["fermata.test.site.part.gate", "$JS.API.STREAM.MSG.GET.fermata+test+site"]
-    subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
-  }}
-  {user: blind, password: secret, permissions: {publish: ["x"], subscribe: ["_INBOX.>"]}}
-]}
-"#,
-    );
-    let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"), |_| {});
-    let there = there.expect("it may join");
-    // Less is not enough, and what is missing is said: neither that nobody answers, nor that somebody might.
-    for (user, subject) in [
-        ("mute", "fermata.test.hello.gate"),
-        ("blind", "$JS.API.STREAM.MSG.GET.fermata+test+site"),
-    ] {
-        let connection = connect_as(&server, Some(user));
-        let said = SitePart::join(&connection, spec("gate"), |_| {});
-        let said = said.map(drop).expect_err("it may not ask").to_string();
-        let told = format!("Permissions Violation for Publish to \"{subject}\"");
-        assert!(said.contains(&told), "{said}");
-        connection.close(Duration::from_secs(5));
-    }
-    for incarnation in 1..=2 {
-        let connection = connect_as(&server, Some("gate"));
-        let gate = SitePart::join(&connection, spec("gate"), |_| {}).expect("it may join");
-        assert_eq!(gate.incarnation(), incarnation);
-        let twice = SitePart::join(&connect_as(&server, Some("gate")), spec("gate"), |_| {});
-        assert!(matches!(twice.err(), Some(SiteError::Taken { .. })));
-        if incarnation == 2 {
-            let (told, hears) = channel();
-            there.watch(move || told.send(()).expect("a test that listens"), || {});
-            gate.drain();
-            assert_eq!(hears.recv_timeout(PATIENCE), Ok(()));
-            gate.ended();
-        }
-        connection.close(Duration::from_secs(5));
-    }
 }
