@@ -406,7 +406,7 @@ impl ReceivingEnd {
         if let Some(machine) = &mut lock(&self.state).machine {
             match looked {
                 Some((deliveries, to_come)) => machine.looked(deliveries, to_come, now_ms),
-                None => machine.look_failed(),
+                None => machine.look_failed(now_ms),
             }
         }
         self.changed.notify_all();

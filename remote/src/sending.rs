@@ -295,7 +295,7 @@ impl SendingEnd {
                 Published::Told(progress) => sender.told(progress, now_ms),
                 Published::NotTold(progress, reason) => {
                     *obstacle = Some(reason);
-                    sender.not_told(progress);
+                    sender.not_told(progress, now_ms);
                 }
             }
         }
