@@ -7,6 +7,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
 
 use async_nats::jetstream;
 use prost::Message;
@@ -17,6 +18,9 @@ use crate::names::EdgeNames;
 
 /// What the end is told whose place another one has taken.
 pub(crate) const REPLACED: &str = "another node or program receives this stream of the edge now: an edge has one receiving end; give the other one another `edge`, or stop it";
+
+/// Between two attempts to write where somebody has written meanwhile.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to receive a stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,11 +60,11 @@ impl Claim {
         let receiver = RandomState::new().build_hasher().finish().max(1);
         loop {
             let last = last_settled(jetstream, names, token).await?;
-            let since = last.as_ref().map_or(0, |last| last.sequence);
-            let before = last.map(|last| last.value).unwrap_or_default();
+            let before = last.value.unwrap_or_default();
             let message = SettledMessage { receiver, ..before };
             let bytes = message.encode_to_vec().into();
-            let written = write(jetstream, names.settled_of(token), bytes, Some(since)).await;
+            let since = Some(last.sequence);
+            let written = write(jetstream, names.settled_of(token), bytes, since).await;
             if let Some(sequence) = written.map_err(|error| Unread::Other(error.reason))? {
                 return Ok(Self {
                     receiver,
@@ -70,10 +74,12 @@ impl Claim {
                 });
             }
             // Somebody has written meanwhile.
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Whether nobody has taken the place of this end. A server that has been emptied says nothing of anybody.
+    /// Whether nobody has taken the place of this end. A server that has been emptied says nothing of anybody, nor does a
+    /// message that cannot be read.
     ///
     /// # Errors
     /// See [`Unread`].
@@ -84,7 +90,8 @@ impl Claim {
         token: &str,
     ) -> Result<bool, Unread> {
         let last = last_settled(jetstream, names, token).await?;
-        Ok(last.is_none_or(|last| last.value.receiver == self.receiver))
+        let settled = last.value;
+        Ok(settled.is_none_or(|settled| settled.receiver == self.receiver))
     }
 
     /// Lets the server remember what has been settled, and waits until it does. Gives the claim as it is then.
@@ -120,13 +127,16 @@ impl Claim {
             }
             let last = last_settled(&jetstream, &names, &token).await;
             let last = last.map_err(|error| Unremembered::Other(error.reason()))?;
-            self.sequence = match last {
-                Some(last) if last.value.receiver != receiver => {
-                    return Err(Unremembered::Replaced);
-                }
-                // An attempt of which nobody knew what had become of it; or a server that has been emptied.
-                last => last.map_or(0, |last| last.sequence),
-            };
+            if last
+                .value
+                .is_some_and(|settled| settled.receiver != receiver)
+            {
+                return Err(Unremembered::Replaced);
+            }
+            // An attempt of which nobody knew what had become of it; a server that has been emptied; or a message that
+            // is none, in whose place this one comes.
+            self.sequence = last.sequence;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

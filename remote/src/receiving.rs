@@ -454,7 +454,7 @@ impl ReceivingEnd {
         let pass = Pass::begin(&connection.jetstream, &self.names, &self.token, self.store);
         let pass = pass.await?;
         let told = last_progress(&connection.jetstream, &self.names, &self.token).await?;
-        Ok((pass, told))
+        Ok((pass, told.value))
     }
 
     fn arrived(&self, message: Result<jetstream::Message, pull::MessagesError>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::claim::Claim;
 use crate::connection::NatsConnection;
-use crate::last::Unread;
+use crate::last::{Unread, last_settled};
 use crate::names::{EdgeNames, token};
 
 /// What earlier receiving ends had of a stream.
@@ -23,7 +23,7 @@ pub struct Earlier {
 /// Gives what that end had settled; none if the server knows of no such edge.
 ///
 /// # Errors
-/// The server does not say.
+/// The server does not say, or cannot: without what it had noted this part's files would be begun anew.
 pub fn take_over(
     connection: &Arc<NatsConnection>,
     edge: &str,
@@ -31,7 +31,16 @@ pub fn take_over(
 ) -> Result<Option<Earlier>, String> {
     let names = EdgeNames::new(&connection.site, edge);
     let token = token(stream);
-    let taking = Claim::take(&connection.jetstream, &names, &token);
+    let taking = async {
+        let last = last_settled(&connection.jetstream, &names, &token).await?;
+        if last.is_unreadable() {
+            let (number, subject, at) = (last.sequence, names.settled_of(&token), connection.at());
+            return Err(Unread::Other(format!(
+                "message {number} of `{subject}` is no note of a receiving end, and this part's files cannot go on without: keep its folder, and clear the run with `fermata site end {at}`"
+            )));
+        }
+        Claim::take(&connection.jetstream, &names, &token).await
+    };
     let claim = match connection.runtime.block_on(taking) {
         Ok(claim) => claim,
         Err(Unread::NoStore) => return Ok(None),

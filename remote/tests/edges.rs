@@ -3,15 +3,18 @@
 mod edges {
     pub(crate) mod number;
     pub(crate) mod part;
+    pub(crate) mod relay;
     #[allow(dead_code, reason = "other tests use the rest of it")]
     pub(crate) mod server;
 }
 
 use edges::number::Number;
 use edges::part::{ASAP, Part, parse, receiving, registry, sending};
+use edges::relay::Relay;
 use edges::server::{Server, wait_until};
 use fermata_engine::testing::Collector;
 use fermata_engine::{How, Report};
+use fermata_remote::{Credentials, NatsConnection};
 
 fn assert_all(collector: &Collector, count: u64) {
     for stream in ["door", "hall"] {
@@ -131,6 +134,36 @@ fn a_second_receiver_takes_the_place_of_the_first_which_says_so() {
     sender.wait();
     let (report, after) = second.wait();
     assert_goes_on(400, &before, &after, &report);
+}
+
+/// What it tells when it is connected again does not stand in the place of what the next one told last.
+#[test]
+fn a_sender_that_was_cut_off_does_not_tell_over_the_next() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ""));
+    let relay = Relay::start(&server);
+    let gated = sending(edge, "").replace("use: numbers", "use: gated, count: 20");
+    let cut_off = Part::start_over(0, &gated, |codecs| {
+        let url = relay.url();
+        let credentials = Credentials::default();
+        NatsConnection::connect(&url, &credentials, "test", codecs.clone()).expect("a connection")
+    });
+    wait_until("packets", || receiver.collector.packets().len() == 40);
+    relay.cut();
+    Part::start(&server, 20, &sending(edge, "")).wait();
+    let (_, before) = receiver.wait();
+    assert_eq!(before.packets().len(), 80);
+    relay.mend();
+    cut_off.running().handle().drain();
+    cut_off.wait();
+    // Whoever begins to receive now hears from the server alone that the streams have ended.
+    let (report, after) = Part::start(&server, 0, &receiving(edge, "")).wait();
+    assert_eq!(after.packets().len(), 0);
+    for stream in ["door", "hall"] {
+        assert!(after.ends()[stream].is_complete(), "{stream}");
+        assert_eq!(report.streams[stream].missed, 0);
+    }
 }
 
 #[test]

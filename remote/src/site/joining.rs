@@ -8,12 +8,13 @@ use bytes::Bytes;
 use super::record::{PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;
-use crate::last::Unread;
+use crate::last::{Last, Unread};
 use crate::time::{unix_ms, utc};
 
 /// How long a part may take to say that it is there.
 const HELLO: Duration = Duration::from_secs(2);
-/// Between two looks whether the run has been begun.
+/// Between two looks whether the run has been begun, and between two attempts to write where somebody has written
+/// meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a part is.
@@ -75,13 +76,12 @@ pub(super) async fn begin(
                 machines: spec.machines.clone(),
             };
             let written = records.write(records.run_subject(), &run, Some(0)).await;
-            if written.map_err(|reason| failed("keep a run", reason))? {
+            let written = written.map_err(|reason| failed("keep a run", reason))?;
+            if written.is_some() {
                 return Ok(run);
             }
             // Somebody was first.
-            continue;
-        }
-        if !is_told {
+        } else if !is_told {
             is_told = true;
             waits(&format!(
                 "site `{site}` has not been begun: waiting for the part of a machine that receives from others, which begins it ({})",
@@ -92,13 +92,20 @@ pub(super) async fn begin(
     }
 }
 
-/// The run that is there, if any.
-async fn read_run(
+/// Returns the run that is there, if any.
+///
+/// # Errors
+/// What is there is no run, or the server does not say.
+pub(super) async fn read_run(
     connection: &NatsConnection,
     records: &Records,
 ) -> Result<Option<RunMessage>, SiteError> {
     match records.read::<RunMessage>(&records.run_subject()).await {
-        Ok(found) => Ok(found.map(|run| run.value)),
+        Ok(found) if found.is_unreadable() => Err(SiteError::Unreadable {
+            site: connection.site.clone(),
+            at: connection.at(),
+        }),
+        Ok(found) => Ok(found.value),
         Err(Unread::NoStore) => Ok(None),
         Err(Unread::Other(reason)) => Err(SiteError::server(connection, "say what runs", reason)),
     }
@@ -149,11 +156,16 @@ pub(super) async fn take_place(
     loop {
         let known = match records.read::<PartMessage>(&subject).await {
             Ok(known) => known,
-            Err(Unread::NoStore) => None,
+            Err(Unread::NoStore) => Last::NONE,
             Err(Unread::Other(reason)) => return Err(failed("say which parts run", reason)),
         };
-        if let Some(known) = &known
-            && (known.value.ended_unix_ms != 0 || known.value.run != run.id)
+        // Of a record that cannot be read nobody knows what it said: that there was a life before this one.
+        let earlier = known
+            .value
+            .as_ref()
+            .map_or(u64::from(known.is_unreadable()), |known| known.incarnation);
+        if let Some(known) = &known.value
+            && (known.ended_unix_ms != 0 || known.run != run.id)
         {
             return Err(SiteError::Ended {
                 at: connection.at(),
@@ -164,7 +176,9 @@ pub(super) async fn take_place(
         }
         // Also where nothing is known of one: the server may have forgotten it just now.
         if is_there(connection, &hello).await? {
-            let since = known.map_or_else(unix_ms, |known| known.value.started_unix_ms);
+            let since = known
+                .value
+                .map_or_else(unix_ms, |known| known.started_unix_ms);
             return Err(SiteError::Taken {
                 site: site.clone(),
                 machine: spec.machine.clone(),
@@ -174,17 +188,22 @@ pub(super) async fn take_place(
         // Whoever comes from now on finds this part there, or finds that somebody has written.
         let listening = connection.client.subscribe(hello.clone()).await;
         let listening = listening.map_err(|error| failed("let it listen", error.to_string()))?;
-        let since = known.as_ref().map_or(0, |known| known.sequence);
         let own = PartMessage {
             run: run.id.clone(),
-            incarnation: known.map_or(0, |known| known.value.incarnation) + 1,
+            incarnation: earlier + 1,
             started_unix_ms: unix_ms(),
             ..PartMessage::default()
         };
-        let written = records.write(subject.clone(), &own, Some(since)).await;
-        if written.map_err(|reason| failed("remember this part", reason))? {
+        let written = records
+            .write(subject.clone(), &own, Some(known.sequence))
+            .await;
+        let written = written.map_err(|reason| failed("remember this part", reason))?;
+        if written.is_some() {
             return Ok((own, listening));
         }
+        // Somebody has written meanwhile.
+        drop(listening);
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -24,8 +24,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
 /// Between two looks whether the server knows this part, as long as it does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long the last word of a part may take.
+/// How long the last word of a part may take, and the pause before it is said again.
 const LAST_WORD: Duration = Duration::from_secs(5);
+const LAST_WORD_PAUSE: Duration = Duration::from_millis(50);
 
 /// A part that has joined a run.
 pub struct SitePart {
@@ -103,14 +104,17 @@ impl SitePart {
         self.own.incarnation
     }
 
-    /// Asks all parts to let their sources end. What cannot be told now is told when the server is there again; this
-    /// part hears it at once.
+    /// Asks all parts to let their sources end. What cannot be told now is told when the server is there again, unless
+    /// another program has taken this part's place by then; this part hears it at once.
     pub fn drain(self: &Arc<Self>) {
-        let telling = Arc::clone(self);
-        self.connection
-            .runtime
-            .spawn(async move { telling.tell_drain().await });
         self.news.send_modify(|news| news.is_draining = true);
+        let telling = Arc::clone(self);
+        self.connection.runtime.spawn(async move {
+            tokio::select! {
+                () = telling.look_until_known() => {}
+                () = telling.connection.closed() => {}
+            }
+        });
     }
 
     /// Calls back once all sources are to end, and if another program takes this part's place.
@@ -150,24 +154,41 @@ impl SitePart {
         self.news.borrow().is_replaced
     }
 
-    /// Says that the part has run to its end. One that does not get to say so may come back.
+    /// Says that the part has run to its end. One that does not get to say so may come back; one whose place another has
+    /// taken says nothing.
     pub fn ended(&self) {
-        if self.is_replaced() {
-            return;
+        let saying = async {
+            let mut hindrance = "the server does not know this part".to_owned();
+            let saying = self.say_ended(&mut hindrance);
+            let said = tokio::time::timeout(LAST_WORD, saying).await;
+            said.map_err(|_| hindrance)
+        };
+        if let Err(reason) = self.connection.runtime.block_on(saying) {
+            tracing::warn!("the site could not be told of the end: {reason}");
         }
+    }
+
+    /// Writes the last word behind this part's own record and no other, also where it arrives late: what the connection
+    /// still holds when a time is over is sent when the server is there again.
+    async fn say_ended(&self, hindrance: &mut String) {
         let own = PartMessage {
             ended_unix_ms: unix_ms(),
             ..self.own.clone()
         };
         let subject = self.records.part_subject(&self.spec.machine);
-        let saying = async {
-            let written = self.records.write(subject, &own, None);
-            tokio::time::timeout(LAST_WORD, written).await
-        };
-        match self.connection.runtime.block_on(saying) {
-            Ok(Ok(_)) => {}
-            Ok(Err(reason)) => tracing::warn!("the site could not be told of the end: {reason}"),
-            Err(_) => tracing::warn!("the site could not be told of the end: no answer"),
+        while !self.is_replaced() {
+            let said = match self.own_record().await {
+                Ok(None) => Ok(None),
+                Ok(since) => self.records.write(subject.clone(), &own, since).await,
+                Err(reason) => Err(reason),
+            };
+            match said {
+                Ok(Some(_)) => return,
+                // Its clock has been compared meanwhile, or the server must be told of the run by another part first.
+                Ok(None) => {}
+                Err(reason) => *hindrance = reason,
+            }
+            tokio::time::sleep(LAST_WORD_PAUSE).await;
         }
     }
 
@@ -178,7 +199,7 @@ impl SitePart {
             let part = self.records.read::<PartMessage>(&subject).await;
             let has_ended = matches!(
                 part,
-                Ok(Some(Last { value, .. })) if value.run == self.run.id && value.ended_unix_ms > 0
+                Ok(Last { value: Some(part), .. }) if part.run == self.run.id && part.ended_unix_ms > 0
             );
             if !has_ended {
                 return false;
@@ -215,12 +236,29 @@ impl SitePart {
             if let Err(reason) = comparing.await {
                 tracing::debug!("this machine's clock cannot be compared now: {reason}");
             }
+            if self.spec.may_begin
+                && let Err(reason) = self.mend_run().await
+            {
+                tracing::debug!("the record of the run cannot be looked at now: {reason}");
+            }
             let pause = match self.clocks().latency_error_ms {
                 Some(_) => COMPARE_EVERY,
                 None => COMPARE_AGAIN,
             };
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Writes the record of the run anew where something else stands in its place: nobody could join it.
+    async fn mend_run(&self) -> Result<(), String> {
+        let subject = self.records.run_subject();
+        let known = self.records.read::<RunMessage>(&subject).await;
+        let known = known.map_err(Unread::reason)?;
+        if known.is_unreadable() && !self.is_replaced() {
+            let since = Some(known.sequence);
+            self.records.write(subject, &self.run, since).await?;
+        }
+        Ok(())
     }
 
     /// Answers whoever asks whether this part is there, and hears what is told of the run.
@@ -270,73 +308,100 @@ impl SitePart {
         }
     }
 
-    async fn tell_drain(&self) {
-        let drain = DrainMessage {
-            run: self.run.id.clone(),
-        };
-        let subject = self.records.drain_subject();
-        if let Err(reason) = self.records.write(subject, &drain, None).await {
-            tracing::warn!("the other machines could not be asked to end: {reason}");
+    async fn look_until_known(&self) {
+        while !self.look().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Asks who this machine's part is, and what has been told of the run. False if that has to be asked again.
     async fn look(&self) -> bool {
-        let records = &self.records;
-        let subject = records.part_subject(&self.spec.machine);
-        let is_known = match records.read::<PartMessage>(&subject).await {
-            Ok(Some(Last { value: own, .. })) => {
-                if (&own.run, own.incarnation) != (&self.own.run, self.own.incarnation) {
-                    self.replaced();
-                }
-                true
+        match self.own_record().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return self.is_replaced(),
+            Err(reason) => {
+                tracing::debug!("the server does not say who this machine's part is: {reason}");
+                return false;
             }
-            // It has been emptied.
-            Ok(None) | Err(Unread::NoStore) => match self.restore().await {
-                Ok(is_known) => is_known,
-                Err(reason) => {
-                    tracing::debug!("the server cannot be told of this part again: {reason}");
-                    false
-                }
-            },
-            Err(Unread::Other(_)) => false,
-        };
-        let subject = records.drain_subject();
-        match records.read::<DrainMessage>(&subject).await {
-            Ok(Some(drain)) if drain.value.run == self.run.id => self.told(&drain.value),
-            // What this part has been asked, the others have not: it was lost with the connection.
-            Ok(_) if self.news.borrow().is_draining => self.tell_drain().await,
-            _ => {}
         }
-        is_known
+        let records = &self.records;
+        let subject = records.drain_subject();
+        let drain = match records.read::<DrainMessage>(&subject).await {
+            Ok(drain) => drain.value.filter(|drain| drain.run == self.run.id),
+            Err(_) => return false,
+        };
+        if let Some(drain) = drain {
+            self.told(&drain);
+        } else if self.news.borrow().is_draining {
+            // What this part has been asked, the others have not. It is the machine's part: that has been seen just now.
+            let drain = DrainMessage {
+                run: self.run.id.clone(),
+            };
+            if let Err(reason) = records.write(subject, &drain, None).await {
+                tracing::warn!("the other machines could not be asked to end: {reason}");
+                return false;
+            }
+        }
+        true
     }
 
-    /// Tells a server that has forgotten everything of the run and of this part once more. False if another part must
-    /// come first, which may make stores.
-    async fn restore(&self) -> Result<bool, String> {
+    /// Returns the number of this part's own record in the store, which is written there once more where it is not. None
+    /// if another program has taken this part's place, which is told then; or if another part must come first.
+    async fn own_record(&self) -> Result<Option<u64>, String> {
+        let subject = self.records.part_subject(&self.spec.machine);
+        let known = match self.records.read::<PartMessage>(&subject).await {
+            Ok(known) => known,
+            Err(Unread::NoStore) => Last::NONE,
+            Err(Unread::Other(reason)) => return Err(reason),
+        };
+        let is_unreadable = known.is_unreadable();
+        match known.value {
+            Some(own) if (&own.run, own.incarnation) == (&self.own.run, self.own.incarnation) => {
+                Ok(Some(known.sequence))
+            }
+            Some(_) => {
+                self.replaced();
+                Ok(None)
+            }
+            None if is_unreadable => {
+                let since = Some(known.sequence);
+                self.records.write(subject, &self.own, since).await
+            }
+            // The server has been emptied.
+            None => self.restore().await,
+        }
+    }
+
+    /// Tells a server that has forgotten everything of the run and of this part once more. Returns the number of this
+    /// part's record; none if another part must come first, which may make stores.
+    async fn restore(&self) -> Result<Option<u64>, String> {
         let records = &self.records;
         if self.spec.may_begin {
             records.make().await?;
             let subject = records.run_subject();
             records.write(subject, &self.run, Some(0)).await?;
         }
-        match records.read::<RunMessage>(&records.run_subject()).await {
-            Ok(Some(run)) if run.value.id == self.run.id => {}
-            Ok(Some(_)) => {
-                self.replaced();
-                return Ok(true);
-            }
-            Ok(None) | Err(Unread::NoStore) => return Ok(false),
+        let run = match records.read::<RunMessage>(&records.run_subject()).await {
+            Ok(run) => run.value,
+            Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => return Err(reason),
+        };
+        match run {
+            Some(run) if run.id == self.run.id => {}
+            Some(_) => {
+                self.replaced();
+                return Ok(None);
+            }
+            None => return Ok(None),
         }
         let subject = records.part_subject(&self.spec.machine);
-        let is_known = records.write(subject, &self.own, Some(0)).await?;
-        if is_known {
+        let written = records.write(subject, &self.own, Some(0)).await?;
+        if written.is_some() {
             tracing::warn!(
                 "the server had forgotten the run, and what waited for other machines: its storage is another one, or somebody has ended the run there. It has been told of this part again"
             );
         }
-        Ok(is_known)
+        Ok(written)
     }
 
     fn replaced(&self) {

@@ -73,6 +73,16 @@ pub enum SiteError {
         /// Names of JetStream streams.
         stores: String,
     },
+    /// What the server remembers of the run is no record of one.
+    #[error(
+        "what the NATS server remembers of the run of site `{site}` cannot be read: clear it with `fermata site end {at}`, or give this run another --site"
+    )]
+    Unreadable {
+        /// The site.
+        site: String,
+        /// How a command names the site and its server.
+        at: String,
+    },
     /// Parts of the run still run.
     #[error(
         "site `{site}` still runs on {machines}: let it end with `fermata site drain {at}`, or stop its parts"
