@@ -102,16 +102,31 @@ pub(crate) fn refuse_alone(graph: &Graph, arguments: &NatsArguments) -> anyhow::
 /// The address contains a password; otherwise see [`fermata_remote::RemoteError`].
 #[cfg(feature = "remote")]
 pub fn open(address: &str, site: &str, codecs: Codecs) -> anyhow::Result<Arc<NatsConnection>> {
+    open_part(address, site, None, codecs)
+}
+
+/// Connects the part of a machine, if there is one, to a NATS server.
+///
+/// # Errors
+/// See [`open`].
+#[cfg(feature = "remote")]
+fn open_part(
+    address: &str,
+    site: &str,
+    machine: Option<&str>,
+    codecs: Codecs,
+) -> anyhow::Result<Arc<NatsConnection>> {
     if address.contains('@') {
         anyhow::bail!(
             "an address with a password in it would be seen by everybody on this machine: give it in NATS_USER and NATS_PASSWORD, or in a file that NATS_CREDS names"
         );
     }
     let credentials = Credentials::from_env(|name| std::env::var(name).ok())?;
-    Ok(NatsConnection::connect(
+    Ok(NatsConnection::connect_part(
         address,
         &credentials,
         site,
+        machine,
         codecs,
     )?)
 }
@@ -139,7 +154,8 @@ impl Remote {
             );
         }
         let site = arguments.site.as_ref().unwrap_or(&graph.name);
-        let connection = open(address, site, registry.codecs().clone())?;
+        let codecs = registry.codecs().clone();
+        let connection = open_part(address, site, graph.machine(), codecs)?;
         let spec = graph.machine().map(|machine| PartSpec {
             machine: machine.to_owned(),
             machines: graph.machines.clone(),

@@ -8,6 +8,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
 
 use async_nats::jetstream;
 use prost::Message;
@@ -18,6 +19,9 @@ use crate::names::EdgeNames;
 
 /// Failure of an end that another one has replaced.
 pub(crate) const REPLACED: &str = "another node or program receives this stream of the edge now: an edge has one receiving end; give the other one another `edge`, or stop it";
+
+/// Pause before another attempt to write after somebody else has written.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to receive a stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,11 +61,11 @@ impl Claim {
         let receiver = RandomState::new().build_hasher().finish().max(1);
         loop {
             let last = last_settled(jetstream, names, token).await?;
-            let since = last.as_ref().map_or(0, |last| last.sequence);
-            let before = last.map(|last| last.value).unwrap_or_default();
+            let before = last.value.unwrap_or_default();
             let message = SettledMessage { receiver, ..before };
             let bytes = message.encode_to_vec().into();
-            let written = write(jetstream, names.settled_of(token), bytes, Some(since)).await;
+            let since = Some(last.sequence);
+            let written = write(jetstream, names.settled_of(token), bytes, since).await;
             if let Some(sequence) = written.map_err(|error| Unread::Other(error.reason))? {
                 return Ok(Self {
                     receiver,
@@ -71,10 +75,12 @@ impl Claim {
                 });
             }
             // Somebody else has written meanwhile: try again.
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Returns whether nobody has replaced this end; also true if the server's storage has been emptied.
+    /// Returns whether nobody has replaced this end; also true if the server's storage has been emptied, or if the last
+    /// message cannot be read.
     ///
     /// # Errors
     /// See [`Unread`].
@@ -85,7 +91,8 @@ impl Claim {
         token: &str,
     ) -> Result<bool, Unread> {
         let last = last_settled(jetstream, names, token).await?;
-        Ok(last.is_none_or(|last| last.value.receiver == self.receiver))
+        let settled = last.value;
+        Ok(settled.is_none_or(|settled| settled.receiver == self.receiver))
     }
 
     /// Records at the server what has been settled, and waits until it is stored. Returns the updated claim.
@@ -121,13 +128,16 @@ impl Claim {
             }
             let last = last_settled(&jetstream, &names, &token).await;
             let last = last.map_err(|error| Unremembered::Other(error.reason()))?;
-            self.sequence = match last {
-                Some(last) if last.value.receiver != receiver => {
-                    return Err(Unremembered::Replaced);
-                }
-                // Our own earlier attempt, whose outcome was unknown; or a server whose storage has been emptied.
-                last => last.map_or(0, |last| last.sequence),
-            };
+            if last
+                .value
+                .is_some_and(|settled| settled.receiver != receiver)
+            {
+                return Err(Unremembered::Replaced);
+            }
+            // Our own earlier attempt, whose outcome was unknown; a server whose storage has been emptied; or an
+            // unreadable message, which the next attempt overwrites.
+            self.sequence = last.sequence;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

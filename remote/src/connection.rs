@@ -21,6 +21,7 @@ use crate::credentials::Credentials;
 use crate::error::{RemoteError, chain};
 use crate::lock::lock;
 use crate::losses::Losses;
+use crate::names::inbox;
 
 /// See [`OLDEST_SERVER`](crate::OLDEST_SERVER).
 const OLDEST: (u64, u64) = (2, 10);
@@ -64,8 +65,8 @@ pub struct NatsConnection {
 }
 
 impl NatsConnection {
-    /// Connects to a server. `site` separates the edges of programs that work together from those of all others;
-    /// `codecs` are those of the payloads that edges may carry.
+    /// Connects a program that is not part of a site. `site` separates the edges of programs that work together from
+    /// those of all others; `codecs` are those of the payloads that edges may carry.
     ///
     /// # Errors
     /// See [`RemoteError`]. Nothing is left running in the background then.
@@ -73,6 +74,21 @@ impl NatsConnection {
         address: &str,
         credentials: &Credentials,
         site: &str,
+        codecs: Codecs,
+    ) -> Result<Arc<Self>, RemoteError> {
+        Self::connect_part(address, credentials, site, None, codecs)
+    }
+
+    /// Connects the part of a site that runs on `machine`, if any. Answers come to subjects of this machine's own, which
+    /// no other machine needs permission to receive.
+    ///
+    /// # Errors
+    /// See [`NatsConnection::connect`].
+    pub fn connect_part(
+        address: &str,
+        credentials: &Credentials,
+        site: &str,
+        machine: Option<&str>,
         codecs: Codecs,
     ) -> Result<Arc<Self>, RemoteError> {
         let shown = redacted(address);
@@ -90,6 +106,7 @@ impl NatsConnection {
         let options = credentials
             .options()?
             .name(format!("fermata {site}"))
+            .custom_inbox_prefix(inbox(site, machine))
             .connection_timeout(REQUEST_TIMEOUT)
             .request_timeout(Some(REQUEST_TIMEOUT))
             .ping_interval(PING_EVERY)

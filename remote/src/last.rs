@@ -16,14 +16,30 @@ use crate::names::EdgeNames;
 /// the client knows.
 const WRONG_LAST_SEQUENCE: u64 = 10164;
 
-/// A message that a store holds.
-#[derive(Clone, Debug)]
+/// The last message that a store holds of a subject. Its number is known even if it cannot be read, so that the next
+/// message can be written after whatever somebody else has written there.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Last<T> {
-    pub(crate) value: T,
-    /// Its sequence number in the store, by which a later message is recognised.
+    /// Its content; none if there is no message, or if it cannot be read.
+    pub(crate) value: Option<T>,
+    /// Its sequence number in the store, by which a later message is recognised; 0 if there is no message.
     pub(crate) sequence: u64,
     /// When the server stored it, by the server's clock, in nanoseconds since 1970.
     pub(crate) stored_unix_ns: i64,
+}
+
+impl<T> Last<T> {
+    /// The value for a subject without messages.
+    pub(crate) const NONE: Self = Self {
+        value: None,
+        sequence: 0,
+        stored_unix_ns: 0,
+    };
+
+    /// Returns whether there is a message that cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.value.is_none() && self.sequence > 0
+    }
 }
 
 /// Why a message could not be read.
@@ -44,7 +60,7 @@ impl Unread {
     }
 }
 
-/// Returns the last message of a subject; none if there is none, or if it cannot be read, which is logged.
+/// Returns the last message of a subject. If it cannot be read, that is logged, and the result has its number alone.
 ///
 /// # Errors
 /// See [`Unread`].
@@ -53,14 +69,14 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
     store: &str,
     subject: &str,
     read: impl FnOnce(Bytes) -> Result<T, E>,
-) -> Result<Option<Last<T>>, Unread> {
+) -> Result<Last<T>, Unread> {
     let stream = jetstream.get_stream_no_info(store).await;
     let stream = stream.map_err(|error| Unread::Other(chain(&error)))?;
     let message = match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => message,
         Err(error) => {
             return match error.kind() {
-                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::NoMessageFound => Ok(Last::NONE),
                 LastRawMessageErrorKind::JetStream(found)
                     if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
                 {
@@ -72,17 +88,15 @@ pub(crate) async fn last<T, E: std::fmt::Display>(
     };
     let sequence = message.sequence;
     let stored_unix_ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or_default();
-    match read(message.payload) {
-        Ok(value) => Ok(Some(Last {
-            value,
-            sequence,
-            stored_unix_ns,
-        })),
-        Err(error) => {
-            tracing::warn!("{subject} holds an unreadable message, which is ignored: {error}");
-            Ok(None)
-        }
-    }
+    let read = read(message.payload);
+    let read = read.inspect_err(|error| {
+        tracing::warn!("message {sequence} of {subject} is unreadable, and is ignored: {error}");
+    });
+    Ok(Last {
+        value: read.ok(),
+        sequence,
+        stored_unix_ns,
+    })
 }
 
 /// Why a message was not written.
@@ -143,10 +157,10 @@ pub(crate) async fn last_progress(
     jetstream: &jetstream::Context,
     names: &EdgeNames,
     token: &str,
-) -> Result<Option<ProgressMessage>, String> {
+) -> Result<Last<ProgressMessage>, String> {
     let read = |bytes: Bytes| ProgressMessage::read(&bytes);
     let found = last(jetstream, &names.progress, &names.progress_of(token), read).await;
-    Ok(found.map_err(Unread::reason)?.map(|last| last.value))
+    found.map_err(Unread::reason)
 }
 
 /// Returns what a stream's receiving end last had settled.
@@ -157,7 +171,7 @@ pub(crate) async fn last_settled(
     jetstream: &jetstream::Context,
     names: &EdgeNames,
     token: &str,
-) -> Result<Option<Last<SettledMessage>>, Unread> {
+) -> Result<Last<SettledMessage>, Unread> {
     let read = |bytes: Bytes| -> Result<SettledMessage, WireError> { SettledMessage::read(&bytes) };
     last(jetstream, &names.progress, &names.settled_of(token), read).await
 }

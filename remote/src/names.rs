@@ -32,6 +32,16 @@ pub(crate) fn name_of(token: &str) -> Option<String> {
     (self::token(&name) == token).then_some(name)
 }
 
+/// Returns the prefix of the subjects on which a program receives answers. Each machine of a site has its own, so that
+/// permissions at the server can be limited to it.
+pub(crate) fn inbox(site: &str, machine: Option<&str>) -> String {
+    let site = token(site);
+    match machine {
+        Some(machine) => format!("_INBOX.fermata.{site}.{}", token(machine)),
+        None => format!("_INBOX.fermata.{site}"),
+    }
+}
+
 /// Names that belong to one edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EdgeNames {
@@ -92,5 +102,8 @@ mod tests {
             "fermata.shop.faces.packets.hall"
         );
         assert_eq!(names.progress_of("*"), "fermata.shop.faces.progress.*");
+        assert_eq!(inbox("shop", None), "_INBOX.fermata.shop");
+        let of_machine = inbox("shop", Some("gate.*"));
+        assert_eq!(of_machine, "_INBOX.fermata.shop.gate=2E=2A");
     }
 }

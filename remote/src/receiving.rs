@@ -407,7 +407,7 @@ impl ReceivingEnd {
         if let Some(machine) = &mut lock(&self.state).machine {
             match looked {
                 Some((deliveries, to_come)) => machine.looked(deliveries, to_come, now_ms),
-                None => machine.look_failed(),
+                None => machine.look_failed(now_ms),
             }
         }
         self.changed.notify_all();
@@ -455,7 +455,7 @@ impl ReceivingEnd {
         let pass = Pass::begin(&connection.jetstream, &self.names, &self.token, self.store);
         let pass = pass.await?;
         let told = last_progress(&connection.jetstream, &self.names, &self.token).await?;
-        Ok((pass, told))
+        Ok((pass, told.value))
     }
 
     fn arrived(&self, message: Result<jetstream::Message, pull::MessagesError>) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::connection::{Link, NatsConnection};
 use crate::edge::sender::{Attempt, Given, Sender, SenderSpec};
 use crate::edge::wire::{PacketMessage, ProgressMessage};
 use crate::error::{chain, is_server_full, is_store_full};
-use crate::last::last_progress;
+use crate::last::{last_progress, write};
 use crate::lock::lock;
 use crate::names::{EdgeNames, token};
 use crate::standstill::{STANDSTILL, Standstill};
@@ -49,6 +50,9 @@ pub(crate) struct SendingEnd {
     names: EdgeNames,
     token: String,
     settled: Settled,
+    /// Number in the store of what this end told last. A later life of this end writes after it, and this one never
+    /// overwrites what the later one has told.
+    told: AtomicU64,
     /// What stands in the way, if nothing progresses.
     obstacle: Mutex<Option<String>>,
     /// Standstill of what waits to be stored.
@@ -61,7 +65,10 @@ enum Published {
     Refused(Attempt, String),
     Failed(Attempt, String),
     TooLarge(Attempt, String),
-    Told(ProgressMessage),
+    /// Stored under this number.
+    Told(ProgressMessage, u64),
+    /// Somebody else has written meanwhile, under this number.
+    Behind(ProgressMessage, u64),
     NotTold(ProgressMessage, String),
 }
 
@@ -77,6 +84,7 @@ impl SendingEnd {
             names,
             token: token(stream),
             settled,
+            told: AtomicU64::new(0),
             obstacle: Mutex::default(),
             standstill: Mutex::default(),
         }
@@ -241,28 +249,15 @@ impl SendingEnd {
                 }));
             }
             if let Some(progress) = progress {
-                let told = self.tell(&connection.jetstream, progress).await;
-                publishing.push(Box::pin(async move {
-                    match told {
-                        Ok(stored) => match stored.await {
-                            Ok(_) => Published::Told(progress),
-                            Err(error) => Published::NotTold(progress, chain(&error)),
-                        },
-                        Err(error) => Published::NotTold(progress, chain(&error)),
-                    }
-                }));
+                publishing.push(Box::pin(tell(
+                    connection.jetstream.clone(),
+                    self.names.clone(),
+                    self.token.clone(),
+                    progress,
+                    self.told.load(Ordering::Relaxed),
+                )));
             }
         }
-    }
-
-    async fn tell(
-        &self,
-        jetstream: &jetstream::Context,
-        progress: ProgressMessage,
-    ) -> Result<jetstream::context::PublishAckFuture, jetstream::context::PublishError> {
-        let subject = self.names.progress_of(&self.token);
-        let bytes = progress.encode_to_vec();
-        jetstream.publish(subject, bytes.into()).await
     }
 
     fn published(&self, published: Published, now_ms: u64) {
@@ -292,10 +287,17 @@ impl SendingEnd {
                     let given_up = sender.give_up(attempt);
                     settled.extend(given_up.map(|outgoing| (outgoing, Some(reason))));
                 }
-                Published::Told(progress) => sender.told(progress, now_ms),
+                Published::Told(progress, sequence) => {
+                    self.told.store(sequence, Ordering::Relaxed);
+                    sender.told(progress, now_ms);
+                }
+                Published::Behind(progress, sequence) => {
+                    self.told.store(sequence, Ordering::Relaxed);
+                    sender.not_told(progress, now_ms);
+                }
                 Published::NotTold(progress, reason) => {
                     *obstacle = Some(reason);
-                    sender.not_told(progress);
+                    sender.not_told(progress, now_ms);
                 }
             }
         }
@@ -345,14 +347,45 @@ impl SendingEnd {
     async fn try_open(&self, connection: &NatsConnection) -> Result<u64, String> {
         let last = last_progress(&connection.jetstream, &self.names, &self.token).await?;
         let progress = ProgressMessage {
-            incarnation: next_incarnation(last),
+            incarnation: next_incarnation(last.value),
             ..ProgressMessage::default()
         };
-        let told = self.tell(&connection.jetstream, progress).await;
-        let stored = told.map_err(|error| chain(&error))?;
-        stored.await.map_err(|error| chain(&error))?;
+        let subject = self.names.progress_of(&self.token);
+        let bytes = progress.encode_to_vec().into();
+        let written = write(&connection.jetstream, subject, bytes, Some(last.sequence)).await?;
+        let sequence = written.ok_or("somebody else has begun to send this stream meanwhile")?;
+        self.told.store(sequence, Ordering::Relaxed);
         Ok(progress.incarnation)
     }
+}
+
+/// Writes progress for the other end, on the condition that nothing was written after the message with number `before`,
+/// the last that this end told.
+async fn tell(
+    jetstream: jetstream::Context,
+    names: EdgeNames,
+    token: String,
+    progress: ProgressMessage,
+    before: u64,
+) -> Published {
+    let bytes = progress.encode_to_vec().into();
+    match write(&jetstream, names.progress_of(&token), bytes, Some(before)).await {
+        Ok(Some(sequence)) => return Published::Told(progress, sequence),
+        Ok(None) => {}
+        Err(error) => return Published::NotTold(progress, error.reason),
+    }
+    let last = match last_progress(&jetstream, &names, &token).await {
+        Ok(last) => last,
+        Err(reason) => return Published::NotTold(progress, reason),
+    };
+    let is_later = |last: ProgressMessage| last.incarnation > progress.incarnation;
+    if last.value.is_some_and(is_later) {
+        // The other end heeds the later incarnation alone, whatever this one tells.
+        return Published::Told(progress, before);
+    }
+    // Our own earlier attempt, whose outcome was unknown; a server whose storage has been emptied; or an unreadable
+    // message.
+    Published::Behind(progress, last.sequence)
 }
 
 /// Returns an incarnation greater than all before, even where a server has forgotten them.

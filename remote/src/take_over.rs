@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::claim::Claim;
 use crate::connection::NatsConnection;
-use crate::last::Unread;
+use crate::last::{Unread, last_settled};
 use crate::names::{EdgeNames, token};
 
 /// What earlier receiving ends had received of a stream.
@@ -23,7 +23,8 @@ pub struct Earlier {
 /// that end had settled; none if the server knows no such edge.
 ///
 /// # Errors
-/// The server cannot be asked.
+/// The server cannot be asked; or its record of how far the stream had come cannot be read, without which the files of
+/// this part would be begun anew.
 pub fn take_over(
     connection: &Arc<NatsConnection>,
     edge: &str,
@@ -31,7 +32,16 @@ pub fn take_over(
 ) -> Result<Option<Earlier>, String> {
     let names = EdgeNames::new(&connection.site, edge);
     let token = token(stream);
-    let taking = Claim::take(&connection.jetstream, &names, &token);
+    let taking = async {
+        let last = last_settled(&connection.jetstream, &names, &token).await?;
+        if last.is_unreadable() {
+            let (number, subject, at) = (last.sequence, names.settled_of(&token), connection.at());
+            return Err(Unread::Other(format!(
+                "message {number} of `{subject}` is not a record of a receiving end, and this part cannot continue its files without one: keep its folder, and clear the run with `fermata site end {at}`"
+            )));
+        }
+        Claim::take(&connection.jetstream, &names, &token).await
+    };
     let claim = match connection.runtime.block_on(taking) {
         Ok(claim) => claim,
         Err(Unread::NoStore) => return Ok(None),

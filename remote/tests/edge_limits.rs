@@ -15,8 +15,9 @@ use edges::number::Number;
 use edges::part::{ASAP, Part, receiving, sending};
 use edges::server::{PATIENCE, Server, wait_until};
 use fermata_engine::report::UnsentReport;
-use fermata_engine::{End, How, Report};
+use fermata_engine::{Codecs, End, How, Report};
 use fermata_remote::edge::wire::{PacketMessage, ProgressMessage};
+use fermata_remote::{Credentials, take_over};
 use prost::Message;
 
 /// Publishes as somebody else at the server, who may write on any subject.
@@ -224,6 +225,48 @@ fn messages_that_are_none_of_an_edge_are_counted_and_thrown_away() {
         (20, 0)
     );
     assert_eq!(collector.ends()["door"].how, How::Drained);
+}
+
+/// Returns how many messages a store has, and how many it has had.
+fn stored(server: &Server, store: &str) -> (u64, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let client = async_nats::connect(server.url()).await.expect("a client");
+        let store = jetstream::new(client).get_stream(store).await;
+        let state = store.expect("a store").cached_info().state.clone();
+        (state.messages, state.last_sequence)
+    })
+}
+
+/// Somebody overwrites the receiving end's record of how far it has come: while it receives, and before the next one
+/// begins. That does not cut files of an earlier life.
+#[test]
+fn a_note_that_cannot_be_read_is_written_anew() {
+    let server = Server::start();
+    let edge = "edge: numbers, window: 8";
+    let receiver = Part::start(&server, 0, &receiving(edge, ASAP));
+    wait_for_a_receiver(&server);
+    publish(&server, &[("settled.door", vec![0xff])]);
+    Part::start(&server, 20, &sending(edge, ASAP)).wait();
+    let (report, _) = receiver.wait();
+    let missed = report.streams["door"].missed;
+    assert_eq!((delivered(&report, "door"), missed), (20, 0));
+    let (waiting, _) = stored(&server, "fermata+test+numbers+packets");
+    assert_eq!(waiting, 0, "packets that are not acknowledged");
+    publish(&server, &[("settled.door", vec![0xff])]);
+    let again = server.connect_as(&Credentials::default(), &Codecs::default());
+    let refused = take_over(&again.expect("a connection"), "numbers", "door");
+    let refused = refused.expect_err("nobody knows how far it was");
+    let told = "of `fermata.test.numbers.settled.door` is not a record of a receiving end";
+    assert!(refused.contains(told), "{refused}");
+    // A receiver that begins all the same knows of no earlier packets.
+    let (report, _) = Part::start(&server, 0, &receiving(edge, ASAP)).wait();
+    let missed = ["door", "hall"].map(|stream| report.streams[stream].missed);
+    assert_eq!(missed, [20, 0]);
+    let (_, written) = stored(&server, "fermata+test+numbers+progress");
+    assert!(written < 300, "{written} messages");
 }
 
 #[test]

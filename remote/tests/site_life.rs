@@ -1,17 +1,21 @@
 //! The life of a site at a real NATS server: who may join a run, what all parts are told, and how it is cleared.
 
-#[path = "edges/server.rs"]
-#[allow(dead_code, reason = "other tests use the rest of it")]
-mod server;
+mod edges {
+    pub(crate) mod relay;
+    #[allow(dead_code, reason = "other tests use the rest of it")]
+    pub(crate) mod server;
+}
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_nats::jetstream;
+use edges::relay::Relay;
+use edges::server::{PATIENCE, Server, wait_until};
 use fermata_engine::Codecs;
 use fermata_remote::site::{self, PartSpec, PartState, SiteError, SitePart};
 use fermata_remote::{Credentials, NatsConnection};
-use server::{PATIENCE, Server, wait_until};
 
 /// A part, as a program has it.
 struct Joined {
@@ -30,17 +34,18 @@ fn spec(machine: &str) -> PartSpec {
     }
 }
 
-fn connect_as(server: &Server, user: Option<&str>) -> Arc<NatsConnection> {
-    let credentials = Credentials {
-        user: user.map(|user| (user.to_owned(), "secret".to_owned())),
-        ..Credentials::default()
-    };
-    let connection = server.connect_as(&credentials, &Codecs::default());
+fn connect(url: &str) -> Arc<NatsConnection> {
+    let connection =
+        NatsConnection::connect(url, &Credentials::default(), "test", Codecs::default());
     connection.expect("a connection")
 }
 
 fn join(server: &Server, spec: PartSpec) -> Result<Joined, SiteError> {
-    let connection = connect_as(server, None);
+    join_over(&server.url(), spec)
+}
+
+fn join_over(url: &str, spec: PartSpec) -> Result<Joined, SiteError> {
+    let connection = connect(url);
     let part = SitePart::join(&connection, spec, |_| {})?;
     Ok(Joined { part, connection })
 }
@@ -76,17 +81,6 @@ fn a_part_that_may_not_begin_waits_until_another_has() {
 #[test]
 fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
     let server = Server::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    let runtime = runtime.expect("a runtime");
-    let client = runtime
-        .block_on(async_nats::connect(server.url()))
-        .expect("a client");
-    let entered = runtime.enter();
-    let jetstream = async_nats::jetstream::new(client);
-    drop(entered);
     for round in 0..20 {
         let machines: Vec<String> = (0..4).map(|number| format!("m{number}")).collect();
         let join_one = |machine: &str| {
@@ -97,15 +91,7 @@ fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
             };
             let joined = join(&server, spec).expect("it may join");
             // As its receiving ends do, immediately.
-            let name = format!("fermata+test+{machine}-{round}+packets");
-            let edge = async_nats::jetstream::stream::Config {
-                subjects: vec![name.clone()],
-                name,
-                ..Default::default()
-            };
-            runtime
-                .block_on(jetstream.create_stream(edge))
-                .expect("a store");
+            make_store(&server, &format!("fermata+test+{machine}-{round}+packets"));
             joined
         };
         let joined = std::thread::scope(|scope| {
@@ -122,7 +108,7 @@ fn parts_that_begin_at_the_same_moment_are_parts_of_one_run() {
             joined.part.ended();
             joined.close();
         }
-        let gone = site::end(&connect_as(&server, None)).expect("an end");
+        let gone = site::end(&connect(&server.url())).expect("an end");
         assert_eq!(gone.len(), 5, "{gone:?}");
     }
 }
@@ -187,7 +173,7 @@ fn another_graph_another_version_and_a_second_part_are_refused_and_what_runs_goe
         said.contains("machine `gate` of site `test` runs already"),
         "{said}"
     );
-    let admin = connect_as(&server, None);
+    let admin = connect(&server.url());
     let said = site::end(&admin).expect_err("it runs").to_string();
     assert!(said.contains("still runs on gate, server"), "{said}");
     let state = site::state(&admin).expect("a state");
@@ -206,7 +192,7 @@ fn a_part_that_died_comes_back_and_one_that_ended_does_not() {
     let run = gate.part.run().to_owned();
     // It does not report its end.
     gate.close();
-    let admin = connect_as(&server, None);
+    let admin = connect(&server.url());
     let state = site::state(&admin).expect("a state");
     let silent = |part: &PartState| matches!(part, PartState::Silent { .. });
     assert!(silent(&state.parts[0].1), "{state:?}");
@@ -240,7 +226,7 @@ fn a_server_that_has_lost_its_storage_is_told_of_the_run_again() {
     server.kill();
     server.empty();
     server.run();
-    let admin = connect_as(&server, None);
+    let admin = connect(&server.url());
     let runs = |part: &PartState| matches!(part, PartState::Runs { incarnation: 1, .. });
     wait_until("both parts", || {
         let state = site::state(&admin);
@@ -262,20 +248,7 @@ fn a_server_that_has_lost_its_storage_is_told_of_the_run_again() {
 #[test]
 fn what_a_run_left_that_nobody_ended_is_refused_until_it_is_cleared() {
     let server = Server::start();
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let client = async_nats::connect(server.url()).await.expect("a client");
-        let config = async_nats::jetstream::stream::Config {
-            name: "fermata+test+faces+packets".to_owned(),
-            subjects: vec!["fermata.test.faces.packets.*".to_owned()],
-            ..Default::default()
-        };
-        let made = async_nats::jetstream::new(client)
-            .create_stream(config)
-            .await;
-        made.expect("a stream");
-    });
+    make_store(&server, "fermata+test+faces+packets");
     let said = refused(&server, spec("server"));
     assert!(
         said.contains(
@@ -283,7 +256,7 @@ fn what_a_run_left_that_nobody_ended_is_refused_until_it_is_cleared() {
         ),
         "{said}"
     );
-    let admin = connect_as(&server, None);
+    let admin = connect(&server.url());
     assert_eq!(site::end(&admin).expect("cleared").len(), 1);
     join(&server, spec("server")).expect("it may join").close();
 }
@@ -305,7 +278,7 @@ fn a_drain_reaches_all_parts_and_those_that_come_later() {
     for _ in 0..2 {
         assert_eq!(hears.recv_timeout(PATIENCE), Ok("drain"));
     }
-    let admin = connect_as(&server, None);
+    let admin = connect(&server.url());
     assert!(site::state(&admin).expect("a state").is_draining);
     gate.close();
     let again = join(&server, spec("gate")).expect("it may come back");
@@ -319,55 +292,152 @@ fn a_drain_reaches_all_parts_and_those_that_come_later() {
     there.close();
 }
 
-/// The rights that the guide asks for a machine with cameras are enough.
+/// A connection sends what it still holds when it reconnects.
 #[test]
-fn a_part_with_a_cameras_rights_joins_comes_back_and_drains() {
-    let server = Server::start_with(
-        r#"
-authorization {users: [
-  {user: server, password: secret}
-  {user: gate, password: secret, permissions: {
-    publish: ["fermata.test.site.part.gate", "fermata.test.site.drain", "fermata.test.hello.gate",
-              "$JS.API.STREAM.MSG.GET.fermata+test+site"]
-    subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
-    allow_responses: true
-  }}
-  {user: mute, password: secret, permissions: {
-    publish: ["fermata.test.site.part.gate", "$JS.API.STREAM.MSG.GET.fermata+test+site"]
-    subscribe: ["_INBOX.>", "fermata.test.hello.gate", "fermata.test.site.drain"]
-  }}
-  {user: blind, password: secret, permissions: {publish: ["x"], subscribe: ["_INBOX.>"]}}
-]}
-"#,
-    );
-    let there = SitePart::join(&connect_as(&server, Some("server")), spec("server"), |_| {});
-    let there = there.expect("it may join");
-    // Less is not enough, and the error names what is missing: it does not say that nobody answers, or that somebody
-    // might.
-    for (user, subject) in [
-        ("mute", "fermata.test.hello.gate"),
-        ("blind", "$JS.API.STREAM.MSG.GET.fermata+test+site"),
-    ] {
-        let connection = connect_as(&server, Some(user));
-        let said = SitePart::join(&connection, spec("gate"), |_| {});
-        let said = said.map(drop).expect_err("it may not ask").to_string();
-        let told = format!("Permissions Violation for Publish to \"{subject}\"");
-        assert!(said.contains(&told), "{said}");
-        connection.close(Duration::from_secs(5));
-    }
-    for incarnation in 1..=2 {
-        let connection = connect_as(&server, Some("gate"));
-        let gate = SitePart::join(&connection, spec("gate"), |_| {}).expect("it may join");
-        assert_eq!(gate.incarnation(), incarnation);
-        let twice = SitePart::join(&connect_as(&server, Some("gate")), spec("gate"), |_| {});
-        assert!(matches!(twice.err(), Some(SiteError::Taken { .. })));
-        if incarnation == 2 {
-            let (told, hears) = channel();
-            there.watch(move || told.send(()).expect("a test that listens"), || {});
-            gate.drain();
-            assert_eq!(hears.recv_timeout(PATIENCE), Ok(()));
-            gate.ended();
+fn a_part_whose_place_another_has_taken_says_nothing_when_it_is_connected_again() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let relay = Relay::start(&server);
+    let cut_off = join_over(&relay.url(), spec("gate")).expect("it may join");
+    relay.cut();
+    let begun = Instant::now();
+    let gate = loop {
+        match join(&server, spec("gate")) {
+            Ok(gate) => break gate,
+            // The server has not yet noticed that it is gone.
+            Err(SiteError::Taken { .. }) => assert!(begun.elapsed() < PATIENCE, "it stays"),
+            Err(error) => panic!("{error}"),
         }
-        connection.close(Duration::from_secs(5));
+    };
+    cut_off.part.drain();
+    cut_off.part.ended();
+    assert!(!cut_off.part.is_replaced());
+    relay.mend();
+    wait_until("it sees the other", || cut_off.part.is_replaced());
+    cut_off.part.ended();
+    cut_off.close();
+    let state = site::state(&connect(&server.url())).expect("a state");
+    let (_, part) = &state.parts[0];
+    let runs = matches!(part, PartState::Runs { incarnation: 2, .. });
+    assert!(runs && !state.is_draining, "{state:?}");
+    gate.close();
+    there.close();
+}
+
+#[test]
+fn what_a_part_is_asked_while_it_is_cut_off_is_told_when_it_is_connected_again() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let relay = Relay::start(&server);
+    let gate = join_over(&relay.url(), spec("gate")).expect("it may join");
+    relay.cut();
+    gate.part.drain();
+    let admin = connect(&server.url());
+    assert!(!site::state(&admin).expect("a state").is_draining);
+    std::thread::scope(|scope| {
+        let ending = scope.spawn(|| gate.part.ended());
+        relay.mend();
+        ending.join().expect("its end");
+    });
+    wait_until("the drain", || {
+        site::state(&admin).is_ok_and(|state| state.is_draining)
+    });
+    let state = site::state(&admin).expect("a state");
+    let (_, part) = &state.parts[0];
+    assert!(matches!(part, PartState::Ended { .. }), "{state:?}");
+    gate.close();
+    there.close();
+}
+
+/// Uses a server as a user who may do everything.
+fn at_server<T>(server: &Server, doing: impl AsyncFnOnce(jetstream::Context) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.expect("a client");
+        doing(jetstream::new(client)).await
+    })
+}
+
+/// Makes a store of an edge.
+fn make_store(server: &Server, name: &str) {
+    let config = jetstream::stream::Config {
+        name: name.to_owned(),
+        subjects: vec![name.to_owned()],
+        ..Default::default()
+    };
+    at_server(server, async |jetstream| {
+        jetstream.create_stream(config).await.expect("a store");
+    });
+}
+
+/// Overwrites a record with something unreadable.
+fn spoil(server: &Server, record: &'static str) {
+    at_server(server, async |jetstream| {
+        let subject = format!("fermata.test.site.{record}");
+        let sent = jetstream.publish(subject, vec![0xff].into()).await;
+        sent.expect("a publication").await.expect("it is stored");
+    });
+}
+
+#[test]
+fn a_parts_record_that_cannot_be_read_is_written_anew() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    spoil(&server, "part.gate");
+    let (told, hears) = channel();
+    let url = server.url();
+    std::thread::spawn(move || {
+        let _ = told.send(join_over(&url, spec("gate")));
+    });
+    let gate = hears
+        .recv_timeout(PATIENCE)
+        .expect("it joins, or is refused");
+    let gate = gate.expect("it may join");
+    // The unreadable record counts as an earlier life.
+    assert_eq!(gate.part.incarnation(), 2);
+    let admin = connect(&server.url());
+    spoil(&server, "part.gate");
+    let said = site::end(&admin).expect_err("it runs").to_string();
+    assert!(said.contains("still runs on gate, server"), "{said}");
+    gate.part.ended();
+    let state = site::state(&admin).expect("a state");
+    let (_, part) = &state.parts[0];
+    assert!(matches!(part, PartState::Ended { .. }), "{state:?}");
+    let written = at_server(&server, async |jetstream| {
+        let store = jetstream.get_stream("fermata+test+site").await;
+        store.expect("the store").cached_info().state.last_sequence
+    });
+    assert!(written < 50, "{written} messages");
+    gate.close();
+    there.close();
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_written_anew_or_refused_by_name_and_can_be_cleared() {
+    let server = Server::start();
+    let there = join(&server, spec("server")).expect("it may join");
+    let admin = connect(&server.url());
+    spoil(&server, "run");
+    wait_until("the run again", || {
+        site::state(&admin).is_ok_and(|state| state.run == there.part.run())
+    });
+    there.close();
+    spoil(&server, "run");
+    let told = site::state(&admin)
+        .expect_err("it cannot be read")
+        .to_string();
+    let remedy = format!(
+        "the run of site `test` cannot be read: clear it with `fermata site end --nats {} --site test`",
+        server.url()
+    );
+    for said in [
+        told,
+        refused(&server, spec("server")),
+        refused(&server, spec("gate")),
+    ] {
+        assert!(said.contains(&remedy), "{said}");
     }
+    assert_eq!(site::end(&admin).expect("cleared"), ["fermata+test+site"]);
+    join(&server, spec("server")).expect("it may join").close();
 }

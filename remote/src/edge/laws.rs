@@ -8,7 +8,11 @@ use fermata_engine::graph::WhenFull;
 use fermata_engine::{End, How};
 use proptest::prelude::*;
 
+use super::arrival::{Command, ReceiverSpec};
+use super::receiver::Receiver;
+use super::sender::{Sender, SenderSpec};
 use super::simulated::Faults;
+use super::wire::ProgressMessage;
 use world::{Case, World};
 
 fn faults(is_lossless: bool) -> impl Strategy<Value = Faults> {
@@ -60,6 +64,100 @@ fn case(full: WhenFull) -> impl Strategy<Value = Case> {
                 }
             },
         )
+}
+
+/// Most attempts per second while all of them fail.
+const MOST_A_SECOND: u64 = 20;
+
+/// Returns how often packets are tried, and how often the other end is told, in ten seconds in which all of it fails.
+fn tried_in_vain(full: WhenFull, is_refused: bool) -> (u64, u64) {
+    let mut sender = Sender::new(SenderSpec {
+        full,
+        capacity: 16,
+        window: 16,
+        bytes: None,
+        max_age_ms: None,
+    });
+    sender.opened(1, 0);
+    for sequence in 0..16 {
+        sender.add((), sequence, 1, 0);
+    }
+    sender.ended(End::of(How::Complete));
+    sender.disconnected();
+    sender.reconnected();
+    let (mut packets, mut told) = (0, 0);
+    for now_ms in 0..10_000 {
+        loop {
+            let attempt = sender.next_publication(now_ms).map(|(attempt, ())| attempt);
+            let progress = sender.next_progress(now_ms);
+            match attempt {
+                Some(attempt) if is_refused => sender.refused(attempt, now_ms),
+                Some(attempt) => sender.failed(attempt, now_ms),
+                None if progress.is_none() => break,
+                None => {}
+            }
+            progress.inspect(|&progress| sender.not_told(progress, now_ms));
+            packets += u64::from(attempt.is_some());
+            told += u64::from(progress.is_some());
+            assert!(
+                packets + told < 1000,
+                "{full:?}: {packets} {told} within {now_ms} ms"
+            );
+        }
+        let wake_at = sender.wake_at();
+        assert!(
+            wake_at.is_none_or(|at_ms| at_ms > now_ms),
+            "{wake_at:?} at {now_ms}"
+        );
+    }
+    (packets, told)
+}
+
+#[test]
+fn where_everything_fails_the_sending_end_pauses() {
+    for full in [WhenFull::Block, WhenFull::DropOldest, WhenFull::DropNewest] {
+        for is_refused in [true, false] {
+            let (packets, told) = tried_in_vain(full, is_refused);
+            assert!(
+                packets <= 16 + 10 * MOST_A_SECOND,
+                "{full:?}: {packets} packets"
+            );
+            assert!(told <= 10 * MOST_A_SECOND, "{full:?}: told {told} times");
+            assert!(packets > 0 && told > 100, "{full:?}: {packets} {told}");
+        }
+    }
+}
+
+#[test]
+fn a_receiving_end_whose_store_does_not_answer_pauses() {
+    for full in [WhenFull::Block, WhenFull::DropOldest] {
+        let mut receiver: Receiver<(), ()> = Receiver::new(ReceiverSpec {
+            full,
+            capacity: 16,
+            settled: None,
+        });
+        receiver.progressed(ProgressMessage {
+            incarnation: 1,
+            sent: 5,
+            ..ProgressMessage::default()
+        });
+        let mut asked = 0;
+        for now_ms in 0..10_000 {
+            while let Some(command) = receiver.next_command(now_ms) {
+                match command {
+                    Command::Pass => receiver.pass_began(now_ms),
+                    Command::Look => receiver.look_failed(now_ms),
+                    Command::Remember(_) | Command::Acknowledge(()) => {}
+                }
+                asked += 1;
+                assert!(asked < 1000, "{full:?}: {asked} within {now_ms} ms");
+            }
+        }
+        assert!(
+            (50..=10 * MOST_A_SECOND).contains(&asked),
+            "{full:?}: {asked}"
+        );
+    }
 }
 
 fn grows(out: &[u64]) -> bool {

@@ -198,17 +198,16 @@ impl<T, A> Receiver<T, A> {
             return;
         };
         if to_come > 0 {
-            self.look = Look::None;
-            self.look_again_ms = now_ms + PATIENCE_MS;
-            return;
+            return self.look_failed(now_ms);
         }
         self.look = Look::Until(deliveries, known);
         self.advance();
     }
 
-    /// Records that the store could not be asked.
-    pub fn look_failed(&mut self) {
+    /// Records that the store could not be asked, or has more to come: it is asked again after a pause.
+    pub fn look_failed(&mut self, now_ms: u64) {
         self.look = Look::None;
+        self.look_again_ms = now_ms + PATIENCE_MS;
     }
 
     /// Hands on what can be handed on.

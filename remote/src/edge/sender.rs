@@ -15,7 +15,7 @@ use super::wire::ProgressMessage;
 
 /// Time after which the other end is told how far this one has come, if only that has changed.
 const TELL_AFTER_MS: u64 = 500;
-/// Pauses before a refused packet is retried.
+/// Pauses before a refused packet, or progress that the other end could not be told, is retried.
 const FIRST_PAUSE_MS: u64 = 2;
 const LONGEST_PAUSE_MS: u64 = 64;
 
@@ -79,7 +79,7 @@ pub struct Sender<T> {
     is_connected: bool,
     next: u64,
     packets: BTreeMap<u64, Outgoing<T>>,
-    /// Publications that may be on their way at once: the window, or fewer after the store has refused some.
+    /// Publications that may be on their way at once: the window, or fewer after some were refused or failed.
     allowed: usize,
     pause_ms: u64,
     paused_until_ms: u64,
@@ -93,6 +93,9 @@ pub struct Sender<T> {
     told_at_ms: u64,
     telling: Option<ProgressMessage>,
     must_tell: bool,
+    /// Pause before progress that could not be told is told again.
+    tell_pause_ms: u64,
+    told_again_from_ms: u64,
     given: Given,
 }
 
@@ -116,6 +119,8 @@ impl<T> Sender<T> {
             told_at_ms: 0,
             telling: None,
             must_tell: false,
+            tell_pause_ms: 0,
+            told_again_from_ms: 0,
             given: Given::default(),
         }
     }
@@ -160,6 +165,7 @@ impl<T> Sender<T> {
         self.is_connected = self.incarnation.is_some();
         self.must_tell = true;
         self.paused_until_ms = 0;
+        self.told_again_from_ms = 0;
     }
 
     /// Adds a packet, and returns its number. Where packets may be dropped, this may drop one.
@@ -277,7 +283,7 @@ impl<T> Sender<T> {
         }
         self.put_back(attempt.number);
         self.allowed = 1;
-        self.pause_ms = (self.pause_ms * 2).clamp(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+        self.pause_ms = longer(self.pause_ms);
         self.paused_until_ms = now_ms + self.pause_ms;
     }
 
@@ -292,6 +298,7 @@ impl<T> Sender<T> {
             return;
         }
         self.put_back(attempt.number);
+        self.allowed = 1;
         self.paused_until_ms = now_ms + LONGEST_PAUSE_MS;
     }
 
@@ -331,7 +338,7 @@ impl<T> Sender<T> {
     /// Returns what to tell the other end now, if anything; one message at a time.
     pub fn next_progress(&mut self, now_ms: u64) -> Option<ProgressMessage> {
         let incarnation = self.incarnation.filter(|_| self.is_connected)?;
-        if self.telling.is_some() {
+        if self.telling.is_some() || now_ms < self.told_again_from_ms {
             return None;
         }
         let is_news = (self.mark > self.told.mark && self.mark > self.position)
@@ -375,14 +382,17 @@ impl<T> Sender<T> {
             self.telling = None;
             self.told = progress;
             self.told_at_ms = now_ms;
+            (self.tell_pause_ms, self.told_again_from_ms) = (0, 0);
         }
     }
 
-    /// Records that it is unknown whether the server has it: it is told again.
-    pub fn not_told(&mut self, progress: ProgressMessage) {
+    /// Records that it is unknown whether the server has it: it is told again, at growing intervals.
+    pub fn not_told(&mut self, progress: ProgressMessage, now_ms: u64) {
         if self.telling == Some(progress) {
             self.telling = None;
             self.must_tell = true;
+            self.tell_pause_ms = longer(self.tell_pause_ms);
+            self.told_again_from_ms = now_ms + self.tell_pause_ms;
         }
     }
 
@@ -403,8 +413,14 @@ impl<T> Sender<T> {
         }
         let retry =
             (self.paused_until_ms > 0 && !self.packets.is_empty()).then_some(self.paused_until_ms);
-        let may_tell = self.telling.is_none() && self.floor() > self.told.sent;
-        let tell = may_tell.then_some(self.told_at_ms + TELL_AFTER_MS);
+        let tell = if self.telling.is_some() {
+            None
+        } else if self.must_tell {
+            Some(self.told_again_from_ms)
+        } else {
+            let is_news = self.floor() > self.told.sent;
+            is_news.then_some(self.told_at_ms + TELL_AFTER_MS)
+        };
         retry.into_iter().chain(tell).min()
     }
 
@@ -412,4 +428,9 @@ impl<T> Sender<T> {
     pub fn given(&self) -> Given {
         self.given
     }
+}
+
+/// Returns the pause after another failed attempt.
+fn longer(pause_ms: u64) -> u64 {
+    (pause_ms * 2).clamp(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
 }

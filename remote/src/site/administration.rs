@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_nats::jetstream::stream;
 
-use super::joining::is_there;
+use super::joining::{is_there, read_run};
 use super::record::{DrainMessage, PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;
 use crate::error::chain;
 use crate::last::{Last, Unread};
-use crate::time::utc;
+use crate::time::{unix_ms, utc};
 
 /// State of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn state(connection: &Arc<NatsConnection>) -> Result<SiteState, SiteError> {
         let parts = parts(connection, &records, &run).await?;
         let subject = records.drain_subject();
         let drain = records.read::<DrainMessage>(&subject).await;
-        let drain = drain.ok().flatten();
+        let drain = drain.ok().and_then(|drain| drain.value);
         let edges = stores
             .into_iter()
             .filter(|info| info.config.name.ends_with("+packets"))
@@ -90,7 +90,7 @@ pub fn state(connection: &Arc<NatsConnection>) -> Result<SiteState, SiteError> {
                 bytes: info.state.bytes,
             });
         Ok(SiteState {
-            is_draining: drain.is_some_and(|drain| drain.value.run == run.id),
+            is_draining: drain.is_some_and(|drain| drain.run == run.id),
             graph: run.graph,
             run: run.id,
             version: run.version,
@@ -139,7 +139,7 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
                     });
                 }
             }
-            Err(SiteError::NoRun { .. }) => {}
+            Err(SiteError::NoRun { .. } | SiteError::Unreadable { .. }) => {}
             Err(other) => return Err(other),
         }
         let mut gone = Vec::new();
@@ -155,15 +155,10 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
 }
 
 async fn run(connection: &NatsConnection, records: &Records) -> Result<RunMessage, SiteError> {
-    match records.read::<RunMessage>(&records.run_subject()).await {
-        Ok(Some(Last { value, .. })) => Ok(value),
-        Ok(None) | Err(Unread::NoStore) => Err(SiteError::NoRun {
-            site: connection.site.clone(),
-        }),
-        Err(Unread::Other(reason)) => {
-            Err(SiteError::server(connection, "report what runs", reason))
-        }
-    }
+    let run = read_run(connection, records).await?;
+    run.ok_or_else(|| SiteError::NoRun {
+        site: connection.site.clone(),
+    })
 }
 
 async fn stores(
@@ -185,8 +180,8 @@ async fn parts(
             .read::<PartMessage>(&records.part_subject(machine))
             .await;
         let known = match known {
-            Ok(known) => known.filter(|known| known.value.run == run.id),
-            Err(Unread::NoStore) => None,
+            Ok(known) => known,
+            Err(Unread::NoStore) => Last::NONE,
             Err(Unread::Other(reason)) => {
                 return Err(SiteError::server(
                     connection,
@@ -195,7 +190,14 @@ async fn parts(
                 ));
             }
         };
-        let state = match known.map(|known| known.value) {
+        // An unreadable record does not say whether the part has ended: it may still run.
+        let unread = known.is_unreadable().then(|| PartMessage {
+            incarnation: 1,
+            started_unix_ms: unix_ms(),
+            ..PartMessage::default()
+        });
+        let known = known.value.filter(|known| known.run == run.id);
+        let state = match known.or(unread) {
             None => PartState::Missing,
             Some(part) if part.ended_unix_ms != 0 => PartState::Ended {
                 at: utc(part.ended_unix_ms),

@@ -44,13 +44,14 @@ pub(super) async fn compare(
 ) -> Result<(), String> {
     let subject = records.part_subject(machine);
     let known = read(records, machine).await?;
-    let is_own = |known: &Last<PartMessage>| {
-        let known = &known.value;
+    let is_own = |known: &PartMessage| {
         (&known.run, known.incarnation, known.ended_unix_ms) == (&part.run, part.incarnation, 0)
     };
-    let Some(known) = known.filter(is_own) else {
+    // An unreadable record is overwritten.
+    let is_over_own = known.value.as_ref().map_or(known.sequence > 0, is_own);
+    if !is_over_own {
         return Ok(());
-    };
+    }
     let told = lock(clocks).own;
     let own = told.map_or_else(|| part.clone(), |own| own.told_in(part));
     let before_ns = unix_ns();
@@ -59,13 +60,13 @@ pub(super) async fn compare(
     let written = records.write(subject.clone(), &own, since).await?;
     let after_ns = unix_ns();
     let stored = read(records, machine).await?;
-    let Some(stored) = stored.filter(|stored| written && stored.value == own) else {
+    if written.is_none() || stored.value.as_ref() != Some(&own) {
         return Ok(());
-    };
+    }
     let clock = offset(before_ns, stored.stored_unix_ns, after_ns);
     let mut others = Vec::new();
     for other in run.machines.iter().filter(|other| *other != machine) {
-        others.extend(read(records, other).await?.map(|other| other.value));
+        others.extend(read(records, other).await?.value);
     }
     lock(clocks).found(clock, run, &others);
     if told.is_none() {
@@ -77,7 +78,7 @@ pub(super) async fn compare(
     Ok(())
 }
 
-async fn read(records: &Records, machine: &str) -> Result<Option<Last<PartMessage>>, String> {
+async fn read(records: &Records, machine: &str) -> Result<Last<PartMessage>, String> {
     let subject = records.part_subject(machine);
     records.read(&subject).await.map_err(Unread::reason)
 }

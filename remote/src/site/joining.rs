@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::record::{PartMessage, Records, RunMessage};
 use super::refusal::SiteError;
 use crate::connection::NatsConnection;
-use crate::last::Unread;
+use crate::last::{Last, Unread};
 use crate::time::{unix_ms, utc};
 
 /// Time limit for a part to answer that it is there.
 const HELLO: Duration = Duration::from_secs(2);
-/// Pause between checks whether the run has been begun.
+/// Pause between checks whether the run has been begun, and before another attempt after somebody else has written.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Description of a part.
@@ -75,13 +75,12 @@ pub(super) async fn begin(
                 machines: spec.machines.clone(),
             };
             let written = records.write(records.run_subject(), &run, Some(0)).await;
-            if written.map_err(|reason| failed("store the run", reason))? {
+            let written = written.map_err(|reason| failed("store the run", reason))?;
+            if written.is_some() {
                 return Ok(run);
             }
             // Somebody else was first.
-            continue;
-        }
-        if !is_told {
+        } else if !is_told {
             is_told = true;
             waits(&format!(
                 "site `{site}` has not been begun: waiting for a part that receives from other machines to begin it ({})",
@@ -93,12 +92,19 @@ pub(super) async fn begin(
 }
 
 /// Returns the existing run, if any.
-async fn read_run(
+///
+/// # Errors
+/// The record of the run cannot be read, or the server cannot be asked.
+pub(super) async fn read_run(
     connection: &NatsConnection,
     records: &Records,
 ) -> Result<Option<RunMessage>, SiteError> {
     match records.read::<RunMessage>(&records.run_subject()).await {
-        Ok(found) => Ok(found.map(|run| run.value)),
+        Ok(found) if found.is_unreadable() => Err(SiteError::Unreadable {
+            site: connection.site.clone(),
+            at: connection.at(),
+        }),
+        Ok(found) => Ok(found.value),
         Err(Unread::NoStore) => Ok(None),
         Err(Unread::Other(reason)) => {
             Err(SiteError::server(connection, "report what runs", reason))
@@ -151,11 +157,16 @@ pub(super) async fn take_place(
     loop {
         let known = match records.read::<PartMessage>(&subject).await {
             Ok(known) => known,
-            Err(Unread::NoStore) => None,
+            Err(Unread::NoStore) => Last::NONE,
             Err(Unread::Other(reason)) => return Err(failed("report which parts run", reason)),
         };
-        if let Some(known) = &known
-            && (known.value.ended_unix_ms != 0 || known.value.run != run.id)
+        // An unreadable record counts as one earlier life.
+        let earlier = known
+            .value
+            .as_ref()
+            .map_or(u64::from(known.is_unreadable()), |known| known.incarnation);
+        if let Some(known) = &known.value
+            && (known.ended_unix_ms != 0 || known.run != run.id)
         {
             return Err(SiteError::Ended {
                 at: connection.at(),
@@ -166,7 +177,9 @@ pub(super) async fn take_place(
         }
         // Asked even if no part is recorded: the server may have just forgotten it.
         if is_there(connection, &hello).await? {
-            let since = known.map_or_else(unix_ms, |known| known.value.started_unix_ms);
+            let since = known
+                .value
+                .map_or_else(unix_ms, |known| known.started_unix_ms);
             return Err(SiteError::Taken {
                 site: site.clone(),
                 machine: spec.machine.clone(),
@@ -177,17 +190,22 @@ pub(super) async fn take_place(
         let listening = connection.client.subscribe(hello.clone()).await;
         let listening =
             listening.map_err(|error| failed("let this part subscribe", error.to_string()))?;
-        let since = known.as_ref().map_or(0, |known| known.sequence);
         let own = PartMessage {
             run: run.id.clone(),
-            incarnation: known.map_or(0, |known| known.value.incarnation) + 1,
+            incarnation: earlier + 1,
             started_unix_ms: unix_ms(),
             ..PartMessage::default()
         };
-        let written = records.write(subject.clone(), &own, Some(since)).await;
-        if written.map_err(|reason| failed("store this part", reason))? {
+        let written = records
+            .write(subject.clone(), &own, Some(known.sequence))
+            .await;
+        let written = written.map_err(|reason| failed("store this part", reason))?;
+        if written.is_some() {
             return Ok((own, listening));
         }
+        // Somebody else has written meanwhile: try again.
+        drop(listening);
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

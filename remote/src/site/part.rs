@@ -24,8 +24,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(10);
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
 /// Pause between checks whether the server knows this part, while it does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Time limit for a part's final record.
+/// Time limit for a part's final record, and pause between attempts to write it.
 const LAST_WORD: Duration = Duration::from_secs(5);
+const LAST_WORD_PAUSE: Duration = Duration::from_millis(50);
 
 /// A part that has joined a run.
 pub struct SitePart {
@@ -103,14 +104,17 @@ impl SitePart {
         self.own.incarnation
     }
 
-    /// Asks all parts to let their sources end. If the server is away, the others are told when it is back; this part
-    /// is told at once.
+    /// Asks all parts to let their sources end. If the server is away, the others are told when it is back, unless
+    /// another program has taken this part's place by then; this part is told at once.
     pub fn drain(self: &Arc<Self>) {
-        let telling = Arc::clone(self);
-        self.connection
-            .runtime
-            .spawn(async move { telling.tell_drain().await });
         self.news.send_modify(|news| news.is_draining = true);
+        let telling = Arc::clone(self);
+        self.connection.runtime.spawn(async move {
+            tokio::select! {
+                () = telling.look_until_known() => {}
+                () = telling.connection.closed() => {}
+            }
+        });
     }
 
     /// Calls `drain` once all sources are to end, and `replaced` if another program takes this part's place.
@@ -150,30 +154,41 @@ impl SitePart {
         self.news.borrow().is_replaced
     }
 
-    /// Records at the server that the part has run to its end. A part that fails to record that may come back.
+    /// Records at the server that the part has run to its end. A part that fails to record that may come back; one that
+    /// has been replaced records nothing.
     pub fn ended(&self) {
-        if self.is_replaced() {
-            return;
+        let saying = async {
+            let mut hindrance = "the server does not know this part".to_owned();
+            let saying = self.say_ended(&mut hindrance);
+            let said = tokio::time::timeout(LAST_WORD, saying).await;
+            said.map_err(|_| hindrance)
+        };
+        if let Err(reason) = self.connection.runtime.block_on(saying) {
+            tracing::warn!("the end of this part could not be recorded at the server: {reason}");
         }
+    }
+
+    /// Writes the final record, on the condition that this part's own record is still the last one. That holds even if
+    /// the message arrives late: the connection sends what it still holds at the time limit when the server is back.
+    async fn say_ended(&self, hindrance: &mut String) {
         let own = PartMessage {
             ended_unix_ms: unix_ms(),
             ..self.own.clone()
         };
         let subject = self.records.part_subject(&self.spec.machine);
-        let saying = async {
-            let written = self.records.write(subject, &own, None);
-            tokio::time::timeout(LAST_WORD, written).await
-        };
-        match self.connection.runtime.block_on(saying) {
-            Ok(Ok(_)) => {}
-            Ok(Err(reason)) => {
-                tracing::warn!(
-                    "the end of this part could not be recorded at the server: {reason}"
-                );
+        while !self.is_replaced() {
+            let said = match self.own_record().await {
+                Ok(None) => Ok(None),
+                Ok(since) => self.records.write(subject.clone(), &own, since).await,
+                Err(reason) => Err(reason),
+            };
+            match said {
+                Ok(Some(_)) => return,
+                // The comparison of clocks has written meanwhile, or another part must restore the run first.
+                Ok(None) => {}
+                Err(reason) => *hindrance = reason,
             }
-            Err(_) => tracing::warn!(
-                "the end of this part could not be recorded at the server: no answer"
-            ),
+            tokio::time::sleep(LAST_WORD_PAUSE).await;
         }
     }
 
@@ -184,7 +199,7 @@ impl SitePart {
             let part = self.records.read::<PartMessage>(&subject).await;
             let has_ended = matches!(
                 part,
-                Ok(Some(Last { value, .. })) if value.run == self.run.id && value.ended_unix_ms > 0
+                Ok(Last { value: Some(part), .. }) if part.run == self.run.id && part.ended_unix_ms > 0
             );
             if !has_ended {
                 return false;
@@ -214,7 +229,7 @@ impl SitePart {
     }
 
     /// Compares this machine's clock with the server's, again and again, and exchanges the results with the other
-    /// parts.
+    /// parts. Checks the record of the run as often.
     async fn compare_clocks(&self) {
         loop {
             let machine = &self.spec.machine;
@@ -222,12 +237,29 @@ impl SitePart {
             if let Err(reason) = comparing.await {
                 tracing::debug!("this machine's clock cannot be compared now: {reason}");
             }
+            if self.spec.may_begin
+                && let Err(reason) = self.mend_run().await
+            {
+                tracing::debug!("the record of the run cannot be checked now: {reason}");
+            }
             let pause = match self.clocks().latency_error_ms {
                 Some(_) => COMPARE_EVERY,
                 None => COMPARE_AGAIN,
             };
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Writes the record of the run again if it cannot be read, since nobody could join the run.
+    async fn mend_run(&self) -> Result<(), String> {
+        let subject = self.records.run_subject();
+        let known = self.records.read::<RunMessage>(&subject).await;
+        let known = known.map_err(Unread::reason)?;
+        if known.is_unreadable() && !self.is_replaced() {
+            let since = Some(known.sequence);
+            self.records.write(subject, &self.run, since).await?;
+        }
+        Ok(())
     }
 
     /// Answers whoever asks whether this part is there, and receives what is told of the run.
@@ -277,74 +309,105 @@ impl SitePart {
         }
     }
 
-    async fn tell_drain(&self) {
-        let drain = DrainMessage {
-            run: self.run.id.clone(),
-        };
-        let subject = self.records.drain_subject();
-        if let Err(reason) = self.records.write(subject, &drain, None).await {
-            tracing::warn!("the other machines could not be asked to end: {reason}");
+    async fn look_until_known(&self) {
+        while !self.look().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Checks that this is still the part of its machine, and reads what has been told of the run. Returns false if the
     /// server must be asked again.
     async fn look(&self) -> bool {
-        let records = &self.records;
-        let subject = records.part_subject(&self.spec.machine);
-        let is_known = match records.read::<PartMessage>(&subject).await {
-            Ok(Some(Last { value: own, .. })) => {
-                if (&own.run, own.incarnation) != (&self.own.run, self.own.incarnation) {
-                    self.replaced();
-                }
-                true
+        match self.own_record().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return self.is_replaced(),
+            Err(reason) => {
+                tracing::debug!(
+                    "the server cannot be asked which program runs this machine's part: {reason}"
+                );
+                return false;
             }
-            // The server's storage has been emptied.
-            Ok(None) | Err(Unread::NoStore) => match self.restore().await {
-                Ok(is_known) => is_known,
-                Err(reason) => {
-                    tracing::debug!("this part cannot be recorded at the server again: {reason}");
-                    false
-                }
-            },
-            Err(Unread::Other(_)) => false,
-        };
-        let subject = records.drain_subject();
-        match records.read::<DrainMessage>(&subject).await {
-            Ok(Some(drain)) if drain.value.run == self.run.id => self.told(&drain.value),
-            // This part was asked to drain and the others were not: the request was lost with the connection.
-            Ok(_) if self.news.borrow().is_draining => self.tell_drain().await,
-            _ => {}
         }
-        is_known
+        let records = &self.records;
+        let subject = records.drain_subject();
+        let drain = match records.read::<DrainMessage>(&subject).await {
+            Ok(drain) => drain.value.filter(|drain| drain.run == self.run.id),
+            Err(_) => return false,
+        };
+        if let Some(drain) = drain {
+            self.told(&drain);
+        } else if self.news.borrow().is_draining {
+            // This part was asked to drain and the others were not: the request was lost with the connection. This part
+            // has not been replaced: that was just checked.
+            let drain = DrainMessage {
+                run: self.run.id.clone(),
+            };
+            if let Err(reason) = records.write(subject, &drain, None).await {
+                tracing::warn!("the other machines could not be asked to end: {reason}");
+                return false;
+            }
+        }
+        true
     }
 
-    /// Writes the run and this part once more to a server that has forgotten everything. Returns false if another part,
-    /// which may make stores, must come first.
-    async fn restore(&self) -> Result<bool, String> {
+    /// Returns the number of this part's own record in the store, and writes the record again if it is missing or cannot
+    /// be read. None if another program has taken this part's place, which is announced; if another part must come first;
+    /// or if somebody has written meanwhile.
+    async fn own_record(&self) -> Result<Option<u64>, String> {
+        let subject = self.records.part_subject(&self.spec.machine);
+        let known = match self.records.read::<PartMessage>(&subject).await {
+            Ok(known) => known,
+            Err(Unread::NoStore) => Last::NONE,
+            Err(Unread::Other(reason)) => return Err(reason),
+        };
+        let is_unreadable = known.is_unreadable();
+        match known.value {
+            Some(own) if (&own.run, own.incarnation) == (&self.own.run, self.own.incarnation) => {
+                Ok(Some(known.sequence))
+            }
+            Some(_) => {
+                self.replaced();
+                Ok(None)
+            }
+            None if is_unreadable => {
+                let since = Some(known.sequence);
+                self.records.write(subject, &self.own, since).await
+            }
+            // The server's storage has been emptied.
+            None => self.restore().await,
+        }
+    }
+
+    /// Writes the run and this part once more to a server that has forgotten everything. Returns the number of this
+    /// part's record; none if another part, which may make stores, must come first.
+    async fn restore(&self) -> Result<Option<u64>, String> {
         let records = &self.records;
         if self.spec.may_begin {
             records.make().await?;
             let subject = records.run_subject();
             records.write(subject, &self.run, Some(0)).await?;
         }
-        match records.read::<RunMessage>(&records.run_subject()).await {
-            Ok(Some(run)) if run.value.id == self.run.id => {}
-            Ok(Some(_)) => {
-                self.replaced();
-                return Ok(true);
-            }
-            Ok(None) | Err(Unread::NoStore) => return Ok(false),
+        let run = match records.read::<RunMessage>(&records.run_subject()).await {
+            Ok(run) => run.value,
+            Err(Unread::NoStore) => None,
             Err(Unread::Other(reason)) => return Err(reason),
+        };
+        match run {
+            Some(run) if run.id == self.run.id => {}
+            Some(_) => {
+                self.replaced();
+                return Ok(None);
+            }
+            None => return Ok(None),
         }
         let subject = records.part_subject(&self.spec.machine);
-        let is_known = records.write(subject, &self.own, Some(0)).await?;
-        if is_known {
+        let written = records.write(subject, &self.own, Some(0)).await?;
+        if written.is_some() {
             tracing::warn!(
                 "the server had forgotten the run, and the packets that waited for other machines: its storage was replaced, or somebody has ended the run there; this part has been recorded again"
             );
         }
-        Ok(is_known)
+        Ok(written)
     }
 
     fn replaced(&self) {

@@ -133,23 +133,22 @@ impl Records {
     pub(super) async fn read<T: Message + Default>(
         &self,
         subject: &str,
-    ) -> Result<Option<Last<T>>, Unread> {
+    ) -> Result<Last<T>, Unread> {
         last(&self.jetstream, &self.store(), subject, |bytes| {
             T::decode(bytes)
         })
         .await
     }
 
-    /// Writes a message. Returns false if somebody has written since the given number (0: ever).
+    /// Writes a message. Returns its number in the store; none if somebody has written since the given number (0: ever).
     pub(super) async fn write(
         &self,
         subject: String,
         message: &impl Message,
         since: Option<u64>,
-    ) -> Result<bool, String> {
+    ) -> Result<Option<u64>, String> {
         let bytes = message.encode_to_vec().into();
-        let written = write(&self.jetstream, subject, bytes, since).await?;
-        Ok(written.is_some())
+        Ok(write(&self.jetstream, subject, bytes, since).await?)
     }
 
     /// Returns the JetStream streams of the site, its own store last.

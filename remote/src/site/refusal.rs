@@ -73,6 +73,16 @@ pub enum SiteError {
         /// Names of JetStream streams.
         stores: String,
     },
+    /// The server's record of the run cannot be read.
+    #[error(
+        "the NATS server's record of the run of site `{site}` cannot be read: clear it with `fermata site end {at}`, or give this run another --site"
+    )]
+    Unreadable {
+        /// The site.
+        site: String,
+        /// The options by which a command names the site and its server.
+        at: String,
+    },
     /// Parts of the run still run.
     #[error(
         "site `{site}` still runs on {machines}: let it end with `fermata site drain {at}`, or stop its parts"

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fermata_engine::testing::{Collector, ListSource};
 use fermata_engine::{
-    Actor, ActorError, Captured, Graph, Input, LoadOptions, Next, Outputs, Ports, Registry, Report,
-    RunOptions, RunningGraph, Services, Setup, Source,
+    Actor, ActorError, Captured, Codecs, Graph, Input, LoadOptions, Next, Outputs, Ports, Registry,
+    Report, RunOptions, RunningGraph, Services, Setup, Source,
 };
 use fermata_remote::{Credentials, NatsConnection};
 use schemars::JsonSchema;
@@ -42,18 +42,28 @@ pub(crate) fn parse(text: &str, registry: &Registry) -> Result<Graph, String> {
 
 impl Part {
     pub(crate) fn start(server: &Server, count: u64, text: &str) -> Self {
-        Self::start_as(&Credentials::default(), server, count, text)
+        Self::start_over(count, text, |codecs| {
+            let connection = server.connect_as(&Credentials::default(), codecs);
+            connection.expect("a connection")
+        })
     }
 
-    pub(crate) fn start_as(
-        credentials: &Credentials,
-        server: &Server,
+    /// Starts the part of a machine, as the server's user of that name.
+    #[allow(dead_code, reason = "not all tests have users")]
+    pub(crate) fn start_on(machine: &str, server: &Server, count: u64, text: &str) -> Self {
+        Self::start_over(count, text, |codecs| {
+            server.connect_machine(machine, machine, codecs)
+        })
+    }
+
+    /// Starts a part with a connection that the test makes.
+    pub(crate) fn start_over(
         count: u64,
         text: &str,
+        connect: impl FnOnce(&Codecs) -> Arc<NatsConnection>,
     ) -> Self {
         let (registry, collector) = registry(count);
-        let connection = server.connect_as(credentials, registry.codecs());
-        let connection = connection.expect("a connection");
+        let connection = connect(registry.codecs());
         let graph = parse(text, &registry).expect("a graph");
         let options = RunOptions {
             services: Services::new().with(Arc::clone(&connection)),

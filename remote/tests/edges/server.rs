@@ -130,6 +130,23 @@ impl Server {
     ) -> Result<Arc<NatsConnection>, RemoteError> {
         NatsConnection::connect(&self.url(), credentials, "test", codecs.clone())
     }
+
+    /// Connects the part of a machine as one of the server's users.
+    pub(crate) fn connect_machine(
+        &self,
+        user: &str,
+        machine: &str,
+        codecs: &Codecs,
+    ) -> Arc<NatsConnection> {
+        let credentials = Credentials {
+            user: Some((user.to_owned(), "secret".to_owned())),
+            ..Credentials::default()
+        };
+        let url = self.url();
+        let connected =
+            NatsConnection::connect_part(&url, &credentials, "test", Some(machine), codecs.clone());
+        connected.expect("a connection")
+    }
 }
 
 impl Drop for Server {
