@@ -67,7 +67,7 @@ pub struct WorkerNumbers {
     pub host: String,
     /// `working`, `waiting`, `silent` (for longer than its units are left to it), `refused` or `gone`.
     pub state: String,
-    /// Why, where it was refused.
+    /// Why it was refused, or does not go on.
     pub reason: Option<String>,
     /// The units that it works at, by their numbers.
     pub in_hand: Vec<u64>,

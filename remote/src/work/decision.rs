@@ -71,7 +71,7 @@ pub fn decide(seen: &Seen, most_tries: u32, is_silent: impl Fn(&str) -> bool) ->
 /// When each worker was heard of last, by the coordinator's own clock.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    last_ms: BTreeMap<String, u64>,
+    pub(super) last_ms: BTreeMap<String, u64>,
     /// Before this nobody could be heard.
     deaf_until_ms: u64,
 }
@@ -93,7 +93,8 @@ impl Heard {
         now_ms.saturating_sub(last.max(self.deaf_until_ms)) > most_ms
     }
 
-    /// Forgets workers that have been silent for very long.
+    /// Forgets workers that have said nothing since then: they stay as silent as they are, where that is longer ago than
+    /// any silence that is asked for.
     pub fn forget(&mut self, before_ms: u64) {
         self.last_ms.retain(|_, last| *last >= before_ms);
     }

@@ -19,6 +19,16 @@ pub enum WorkError {
         /// Its name.
         job: String,
     },
+    /// Whoever hands the job out is there.
+    #[error(
+        "the job `{job}` is handed out by {by}, and goes on: end it there, with Ctrl-C, which removes it as well"
+    )]
+    HandedOut {
+        /// Its name.
+        job: String,
+        /// Who hands its units out.
+        by: String,
+    },
     /// What stands at the server is no job of this version.
     #[error(
         "the job `{job}` at the NATS server cannot be read: {reason}; is its program of another version?"
@@ -50,5 +60,21 @@ pub enum WorkError {
         doing: &'static str,
         /// What it said.
         reason: String,
+    },
+}
+
+/// Why nothing will come of a unit that was handed out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoResult {
+    /// As many workers as may be were lost or failed over it.
+    #[error("it was given up: {0}")]
+    GivenUp(String),
+    /// The job, or a part of it, is not at the server any more.
+    #[error("the job `{job}` is not at the NATS server as it was: {missing}")]
+    JobGone {
+        /// Its name.
+        job: String,
+        /// What is not there.
+        missing: String,
     },
 }

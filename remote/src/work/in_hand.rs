@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::attempt::Ended;
 use super::given::Taken;
+use super::hindrance::Hindrance;
 use super::records::{WorkerReport, cut};
 
 /// Results that may be on their way to the server before no more units are taken.
@@ -45,6 +46,7 @@ pub(super) struct InHand {
     /// Whether a unit more is wanted.
     pub(super) is_wanted: bool,
     pub(super) report: WorkerReport,
+    hindrance: Hindrance,
     /// Whether nothing more is to be begun.
     is_closing: bool,
     /// Whether the last word has been said.
@@ -168,6 +170,18 @@ impl InHand {
                 "the job is over: what was computed of the unit is discarded"
             );
         }
+    }
+
+    /// The server did not do something, for this reason.
+    pub(super) fn hindered(&mut self, reason: &str) {
+        self.hindrance.hindered(reason);
+        self.report.obstacle = self.hindrance.reason();
+    }
+
+    /// Something went on.
+    pub(super) fn goes_on(&mut self) {
+        self.hindrance.goes_on();
+        self.report.obstacle = None;
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -11,6 +11,8 @@
 //! | stream `fermata-ID-units`, a work queue | a subject for each unit that has no result, one message at most; a worker's lease is the consumer's ack wait |
 //! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: what came of it ([`records::Outcome`]) |
 //! | object bucket `fermata-ID-results` | results, named by unit and attempt |
+//! | subject `fermata-job.ID.worker`, not stored | what workers say of themselves |
+//! | subject `fermata-job.ID.coordinator`, not stored | questions whether the job is handed out, which its coordinator answers |
 //!
 //! A unit is done when `unit.N` is *created*. A creation that seems to have failed is read back before anything is
 //! thrown away, since the server may have done it and died before it could say so. Whoever comes second throws its own
@@ -32,20 +34,22 @@ mod error;
 mod finding;
 mod given;
 mod handed_out;
+mod hindrance;
 mod in_hand;
 mod job_name;
 #[cfg(test)]
 mod laws;
 mod performing;
+mod presence;
 pub mod records;
 mod worker;
 mod workers;
 
-pub use assets::end_job;
 pub use coordinator::Coordinator;
-pub use error::WorkError;
+pub use error::{NoResult, WorkError};
 pub use given::{Taken, WorkerSpec};
 pub use handed_out::Returned;
 pub use job_name::JobName;
+pub use presence::end_job;
 pub use worker::Worker;
 pub use workers::{Counted, JobNow, WorkerNow};

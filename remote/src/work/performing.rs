@@ -50,15 +50,13 @@ pub(crate) struct Performing<'a> {
 }
 
 impl Performing<'_> {
-    /// Asks the server. What it does not answer is not known.
-    pub(crate) async fn ask(&self, ask: &Ask) -> Told {
-        match self.asked(ask).await {
-            Ok(told) => told,
-            Err(reason) => {
-                tracing::debug!("unit {}: {ask:?}: {reason}", self.unit);
-                Told::Unknown
-            }
-        }
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// It does not do it, or does not answer: whether it was done, nobody knows.
+    pub(crate) async fn ask(&self, ask: &Ask) -> Result<Told, String> {
+        let asked = self.asked(ask).await;
+        asked.map_err(|reason| format!("unit {}: {}: {reason}", self.unit, doing(ask)))
     }
 
     async fn asked(&self, ask: &Ask) -> Result<Told, String> {
@@ -89,7 +87,7 @@ impl Performing<'_> {
             Ask::Commit { attempt } => self.commit(*attempt).await,
             Ask::Drop { attempt } => {
                 let name = object_name(self.unit, *attempt);
-                remove(&self.assets.results, &name).await?;
+                self.assets.remove_result(&name).await?;
                 Ok(Told::Done)
             }
             // These are the delivery's and the graph's.
@@ -136,16 +134,16 @@ fn created(created: Result<u64, kv::CreateError>) -> Result<Told, String> {
     }
 }
 
-/// Removes a result; one that is not there as well.
-pub(crate) async fn remove(results: &ObjectStore, name: &str) -> Result<(), String> {
-    match results.info(name).await {
-        Ok(info) if info.deleted => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(chain(&error)),
+fn doing(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::ReadOutcome => "its outcome is not read",
+        Ask::ReadTries => "who has begun it is not read",
+        Ask::WriteTries { .. } => "who begins it is not written down",
+        Ask::Store { .. } => "its result is not stored",
+        Ask::Commit { .. } => "its result is not committed",
+        Ask::Drop { .. } => "its late result is not removed",
+        Ask::Work { .. } | Ask::Acknowledge | Ask::Return { .. } | Ask::Nothing(_) => "it goes on",
     }
-    let deleted = results.delete(name).await;
-    deleted.map_err(|error| error.to_string())
 }
 
 /// Why a result cannot be used.

@@ -175,9 +175,15 @@ impl Worker {
                 }
                 match self.pull().await {
                     Ok(Some(message)) => self.given(message),
-                    Ok(None) => {}
+                    Ok(None) => {
+                        let mut state = lock(&self.state);
+                        if state.is_empty() {
+                            state.goes_on();
+                        }
+                    }
                     Err(reason) => {
-                        tracing::debug!("no unit: {reason}");
+                        let reason = format!("no unit can be asked for: {reason}");
+                        lock(&self.state).hindered(&reason);
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -252,6 +258,7 @@ impl Worker {
             }
             let ask = attempt.next();
             if let Ask::Nothing(_) = ask {
+                lock(&self.state).goes_on();
                 return;
             }
             let told = {
@@ -323,7 +330,24 @@ impl Worker {
                     worker: &self.spec.worker,
                     result,
                 };
-                Performed::Told(performing.ask(ask).await)
+                Performed::Told(self.heeded(performing.ask(ask).await))
+            }
+        }
+    }
+
+    /// Takes note of whether the unit goes on. What is only read moves nothing.
+    fn heeded(&self, asked: Result<Told, String>) -> Told {
+        let mut state = lock(&self.state);
+        match asked {
+            Ok(told) => {
+                if !matches!(told, Told::Outcome(_) | Told::Tries(_)) {
+                    state.goes_on();
+                }
+                told
+            }
+            Err(reason) => {
+                state.hindered(&reason);
+                Told::Unknown
             }
         }
     }

@@ -35,8 +35,12 @@ pub struct Counted {
 /// How a job is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobNow {
-    /// Its workers, those too that are gone or do not take part, by name.
+    /// Its workers, those too that are gone or do not take part, by name: the last thousand.
     pub workers: Vec<WorkerNow>,
+    /// Results that came too late and were discarded, of workers that are not among these any more.
+    pub late_of_forgotten: u64,
+    /// Why the job does not go on here, where that has lasted.
+    pub obstacle: Option<String>,
     /// Whose results were used, by worker: as counted here, and not as workers say.
     pub counted: BTreeMap<String, Counted>,
     /// Units that are handed out.
@@ -52,7 +56,9 @@ pub struct JobNow {
 impl JobNow {
     /// Results that came too late and were discarded.
     pub fn late(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.report.late).sum()
+        let late = self.workers.iter().map(|worker| worker.report.late);
+        // What workers say may be any number.
+        late.fold(self.late_of_forgotten, u64::saturating_add)
     }
 
     /// Workers that take part and are heard of.
@@ -72,7 +78,10 @@ struct Known {
 
 /// Everybody who was heard of.
 #[derive(Default)]
-pub(crate) struct Workers(BTreeMap<String, Known>);
+pub(crate) struct Workers {
+    known: BTreeMap<String, Known>,
+    late_of_forgotten: u64,
+}
 
 /// What is new about a worker.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,20 +89,23 @@ pub(crate) enum News {
     Joined,
     Refuses,
     Ended,
+    /// It does not go on, for this reason.
+    StandsStill(String),
+    GoesOn,
     Nothing,
     /// There are too many.
     TooMany,
 }
 
 impl Workers {
-    /// A worker has said how it is.
-    pub(crate) fn heard(&mut self, report: WorkerReport, now_ms: u64) -> News {
-        let is_new = !self.0.contains_key(&report.worker);
-        if is_new && self.0.len() >= MOST {
+    /// A worker has said how it is. Where there are too many, one makes room that has been silent for longer than this.
+    pub(crate) fn heard(&mut self, report: WorkerReport, now_ms: u64, silent_ms: u64) -> News {
+        let is_new = !self.known.contains_key(&report.worker);
+        if is_new && self.known.len() >= MOST && !self.makes_room(now_ms, silent_ms) {
             return News::TooMany;
         }
         let known = self
-            .0
+            .known
             .entry(report.worker.clone())
             .or_insert_with(|| Known {
                 report: WorkerReport::default(),
@@ -106,11 +118,33 @@ impl Workers {
             News::Refuses
         } else if known.report.ends && !before.ends {
             News::Ended
+        } else if known.report.obstacle.is_some() != before.obstacle.is_some() {
+            let obstacle = known.report.obstacle.clone();
+            obstacle.map_or(News::GoesOn, News::StandsStill)
         } else if is_new {
             News::Joined
         } else {
             News::Nothing
         }
+    }
+
+    /// Forgets one of those that are silent, first of those that did nothing. Returns whether there is one.
+    fn makes_room(&mut self, now_ms: u64, silent_ms: u64) -> bool {
+        let silent = |known: &Known| now_ms.saturating_sub(known.last_ms) > silent_ms;
+        let silent = self.known.iter().filter(|(_, known)| silent(known));
+        let first = silent.min_by_key(|(_, known)| (known.report.units > 0, known.last_ms));
+        let Some(worker) = first.map(|(worker, _)| worker.clone()) else {
+            return false;
+        };
+        if let Some(known) = self.known.remove(&worker) {
+            self.late_of_forgotten = self.late_of_forgotten.saturating_add(known.report.late);
+        }
+        true
+    }
+
+    /// Returns how many results of workers that are forgotten came too late.
+    pub(crate) fn late_of_forgotten(&self) -> u64 {
+        self.late_of_forgotten
     }
 
     pub(crate) fn now(&self, now_ms: u64) -> Vec<WorkerNow> {
@@ -129,7 +163,7 @@ impl Workers {
                 lags: false,
             }
         };
-        let mut workers: Vec<WorkerNow> = self.0.values().map(of).collect();
+        let mut workers: Vec<WorkerNow> = self.known.values().map(of).collect();
         let mut rates: Vec<f64> = workers
             .iter()
             .filter(|worker| worker.report.rows > 0)
@@ -162,10 +196,13 @@ mod tests {
     fn rates_and_who_lags_are_known_from_what_workers_say() {
         let mut workers = Workers::default();
         for worker in ["a", "b", "c"] {
-            assert_eq!(workers.heard(report(worker, 0), 1000), News::Joined);
+            assert_eq!(workers.heard(report(worker, 0), 1000, 5000), News::Joined);
         }
         for (worker, rows) in [("a", 100), ("b", 110), ("c", 20)] {
-            assert_eq!(workers.heard(report(worker, rows), 11_000), News::Nothing);
+            assert_eq!(
+                workers.heard(report(worker, rows), 11_000, 5000),
+                News::Nothing
+            );
         }
         let now = workers.now(12_000);
         let rates: Vec<f64> = now.iter().map(|worker| worker.rows_per_s).collect();
@@ -177,8 +214,8 @@ mod tests {
             refuses: Some("other weights".to_owned()),
             ..report("d", 0)
         };
-        assert_eq!(workers.heard(refusing.clone(), 12_000), News::Refuses);
-        assert_eq!(workers.heard(refusing, 13_000), News::Nothing);
+        assert_eq!(workers.heard(refusing.clone(), 12_000, 5000), News::Refuses);
+        assert_eq!(workers.heard(refusing, 13_000, 5000), News::Nothing);
         let job = JobNow {
             workers: workers.now(13_000),
             ..JobNow::default()
