@@ -205,7 +205,7 @@ pub struct WorkArguments {
     /// Folder for the log and the report [default: runs/work-NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Remove the job from the server instead: its workers stop, and the command that hands it out fails
+    /// Remove the job from the server instead, unless a command still hands it out: its workers stop
     #[arg(long, conflicts_with_all = ["paths", "out"])]
     pub end: bool,
     /// Show no progress, only warnings and the summary

@@ -91,7 +91,7 @@ impl Source for ReturnedRows {
         let first = self.unit.rows.start;
         let result = self.handing_out.0.result(number, WAIT);
         let result = result.map_err(|reason| {
-            format!("unit {number} (rows {first} and following) was given up: {reason}")
+            format!("unit {number} (rows {first} and following) has no result: {reason}")
         })?;
         if let Some(returned) = result {
             match self.believed(&returned.bytes) {

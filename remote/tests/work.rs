@@ -1,5 +1,5 @@
 //! Units of a job over a real NATS server: each has one result, whoever dies, leaves, comes too late, or sends
-//! something that is not a result.
+//! something that is not a result. `work_refused.rs` tests servers that have lost the job or have no room for it.
 
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "tests of edges use the rest of it")]
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use fermata_engine::Codecs;
-use fermata_remote::work::records::JobRecord;
+use fermata_remote::work::records::{JobRecord, WorkerReport, to_bytes};
 use fermata_remote::work::{
-    Coordinator, Counted, JobName, Returned, Taken, WorkError, Worker, WorkerSpec, end_job,
+    Coordinator, Counted, JobName, NoResult, Returned, Taken, WorkError, Worker, WorkerSpec,
+    end_job,
 };
 use fermata_remote::{Credentials, NatsConnection};
 use server::{PATIENCE, Server, wait_until};
@@ -36,6 +37,16 @@ fn begin_with(
     units: u64,
     lease: Duration,
 ) -> Result<Arc<Coordinator>, WorkError> {
+    begin_at(&connect(server), id, units, lease)
+}
+
+/// Begins a job whose coordinator dies with the connection.
+fn begin_at(
+    connection: &Arc<NatsConnection>,
+    id: &str,
+    units: u64,
+    lease: Duration,
+) -> Result<Arc<Coordinator>, WorkError> {
     let record = JobRecord {
         id: id.to_owned(),
         by: "a test".to_owned(),
@@ -44,7 +55,7 @@ fn begin_with(
         tries: 3,
         about: "numbers".to_owned(),
     };
-    let coordinator = Coordinator::begin(&connect(server), &name(), record, 1000)?;
+    let coordinator = Coordinator::begin(connection, &name(), record, 1000)?;
     for unit in 0..units {
         coordinator.hand_out(unit);
     }
@@ -133,7 +144,7 @@ fn a_unit_that_three_workers_died_over_is_given_up_and_they_are_named() {
     let reason = coordinator.result(0, PATIENCE).unwrap_err();
     let expected =
         ["first", "second", "third"].map(|name| format!("{name} was not heard of again"));
-    assert_eq!(reason, expected.join(", "));
+    assert_eq!(reason, NoResult::GivenUp(expected.join(", ")));
 }
 
 #[test]
@@ -240,7 +251,7 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
     let (_of_third, third) = self::worker(&server, "c");
     assert_eq!(takes(&third), (0, 3));
     third.computed(0, vec![9; 1001], 1);
-    let reason = coordinator.result(0, PATIENCE).unwrap_err();
+    let reason = coordinator.result(0, PATIENCE).unwrap_err().to_string();
     assert!(
         reason.contains("c failed (its result is not used: it is larger"),
         "{reason}"
@@ -251,20 +262,70 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
 fn one_name_is_one_job_until_that_is_ended() {
     let server = Server::start();
     let connection = connect(&server);
-    let first = begin(&server, "one", 1).unwrap();
+    let first_dies = connect(&server);
+    begin_at(&first_dies, "one", 1, PATIENCE).unwrap();
     let known = Coordinator::known(&connection, &name()).unwrap();
     assert_eq!(known.map(|record| record.id).as_deref(), Some("one"));
     let second = begin(&server, "two", 1).map(drop);
     assert!(matches!(second, Err(WorkError::Taken { .. })), "{second:?}");
     // Resuming it takes the same id.
-    begin(&server, "one", 1).unwrap();
+    let again = connect(&server);
+    begin_at(&again, "one", 1, PATIENCE).unwrap();
     let (_of_worker, worker) = worker(&server, "a");
+    // It is not removed as long as its coordinator answers.
+    first_dies.close(Duration::ZERO);
+    let refused = end_job(&connection, &name()).unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        said.contains("`test` is still handed out by a test"),
+        "{said}"
+    );
+    assert_eq!(takes(&worker), (0, 1));
+    again.close(Duration::ZERO);
     end_job(&connection, &name()).unwrap();
     wait_until("the end of the job", || worker.take() == Taken::NoMore);
     let gone = end_job(&connection, &name());
     assert!(matches!(gone, Err(WorkError::NoJob { .. })), "{gone:?}");
     begin(&server, "two", 1).unwrap();
-    drop(first);
+}
+
+#[test]
+fn whoever_comes_after_a_thousand_names_takes_part_once_these_are_silent() {
+    let server = Server::start();
+    let lease = Duration::from_millis(500);
+    let coordinator = begin_with(&server, "one", 1, lease).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.unwrap();
+        for number in 0..1000 {
+            let report = WorkerReport {
+                worker: format!("nobody-{number}"),
+                ..WorkerReport::default()
+            };
+            let subject = "fermata-job.one.worker";
+            client
+                .publish(subject, to_bytes(&report).into())
+                .await
+                .unwrap();
+        }
+        client.flush().await.unwrap();
+    });
+    wait_until("all names", || coordinator.now().workers.len() == 1000);
+    let (_connection, worker) = worker(&server, "somebody");
+    let is_heard = || {
+        let workers = coordinator.now().workers;
+        workers
+            .iter()
+            .any(|known| known.report.worker == "somebody")
+    };
+    wait_until("the worker", is_heard);
+    assert_eq!(coordinator.now().workers.len(), 1000);
+    let (unit, _) = takes(&worker);
+    worker.computed(unit, vec![1], 1);
+    assert_eq!(returned(&coordinator, unit).worker, "somebody");
 }
 
 /// It would wait forever otherwise, since forbidden requests are never answered.

@@ -66,7 +66,7 @@ pub struct WorkerNumbers {
     pub host: String,
     /// `working`, `waiting`, `silent` (for longer than the lease of its units), `refused` or `gone`.
     pub state: String,
-    /// Why it was refused, if it was.
+    /// Why it was refused, or makes no progress.
     pub reason: Option<String>,
     /// The numbers of the units it is working on.
     pub in_hand: Vec<u64>,

@@ -76,7 +76,7 @@ fn with_reasons<'a>(
     told
 }
 
-/// Formats a line for each worker of a job, followed by the reason if it was refused.
+/// Formats a line for each worker of a job, followed by the reason if it was refused or makes no progress.
 fn workers(workers: &[WorkerNumbers], width: usize) -> Vec<String> {
     let in_hand = |worker: &WorkerNumbers| match &*worker.in_hand {
         [] => "–".to_owned(),

@@ -317,6 +317,11 @@ fn two_jobs_under_one_name_and_one_that_is_not_there_are_refused() {
     assert!(!data.path("second").exists());
     let url = server.url();
     let end = ["work", "--nats", &url, "--job", "test", "--end"].map(str::to_owned);
+    refused(
+        &end,
+        &[],
+        &["the job `test` is still handed out by", "Ctrl-C"],
+    );
     job.kill();
     assert!(succeeds(&end).contains("removed"));
     let mut gone = Process::start(&data, "gone", &end);
@@ -350,6 +355,41 @@ fn a_job_whose_coordinator_is_killed_goes_on_where_it_was() {
     } else {
         succeeds(&resume);
     }
+    one.ends(0);
+    assert_same(&data.files("alone"), &data.files("shared"));
+}
+
+#[test]
+fn a_job_that_the_server_has_lost_ends_with_the_command_that_goes_on_with_it() {
+    let data = Data::new(30);
+    succeeds(&data.export("alone", &[]));
+    let mut server = JobServer::start();
+    let mut job = coordinator(&data, &server, "shared", &[]);
+    wait_until("the job", || {
+        server.messages("-units").is_some_and(|units| units > 0)
+    });
+    server.kill();
+    server.empty();
+    server.run();
+    job.ends(1);
+    let words = job.words();
+    let resume = format!(
+        "`fermata resume {} --nats {}`",
+        data.text("shared"),
+        server.url()
+    );
+    for word in ["is no longer intact at the NATS server", &resume] {
+        assert!(words.contains(word), "`{word}` is not in {words}");
+    }
+    let mut one = worker(&data, &server, "one", &[]);
+    let resume = [
+        "resume",
+        &data.text("shared"),
+        "--nats",
+        &server.url(),
+        "--quiet",
+    ];
+    succeeds(&resume.map(str::to_owned));
     one.ends(0);
     assert_same(&data.files("alone"), &data.files("shared"));
 }

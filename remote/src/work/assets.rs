@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::kv;
-use async_nats::jetstream::object_store::{self, ObjectStore};
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
-use async_nats::jetstream::{self};
+use async_nats::jetstream::context::{
+    ConsumerInfoErrorKind, DeleteStreamErrorKind, GetStreamErrorKind,
+};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::object_store::{self, InfoErrorKind, ObjectStore};
+use async_nats::jetstream::stream::{
+    self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
+};
+use async_nats::jetstream::{self, ErrorCode, kv};
 
 use super::error::WorkError;
 use super::job_name::JobName;
 use super::records::{JobRecord, MOST_JOB_BYTES, read, to_bytes};
-use crate::connection::NatsConnection;
 use crate::error::chain;
 
 /// The bucket that has a key for each job.
@@ -28,6 +32,8 @@ pub(crate) struct Assets {
     pub(crate) consumer: PullConsumer,
     pub(crate) state: kv::Store,
     pub(crate) results: ObjectStore,
+    /// The stream that holds the chunks of results.
+    pieces: Stream<()>,
 }
 
 fn units_name(id: &str) -> String {
@@ -40,6 +46,15 @@ fn state_name(id: &str) -> String {
 
 fn results_name(id: &str) -> String {
     format!("fermata-{id}-results")
+}
+
+/// Returns the names of a job's streams.
+fn streams_of(id: &str) -> [String; 3] {
+    [
+        units_name(id),
+        format!("KV_{}", state_name(id)),
+        format!("OBJ_{}", results_name(id)),
+    ]
 }
 
 /// Returns the subject on which workers report.
@@ -71,6 +86,26 @@ impl Assets {
     /// Returns the unit of a subject.
     pub(crate) fn unit_of(&self, subject: &str) -> Option<u64> {
         subject.strip_prefix(&self.subject(""))?.parse().ok()
+    }
+
+    /// Removes a result, if it is there.
+    ///
+    /// # Errors
+    /// The server cannot do it.
+    pub(crate) async fn remove_result(&self, name: &str) -> Result<(), String> {
+        let info = match self.results.info(name).await {
+            Ok(info) if info.deleted => return Ok(()),
+            Ok(info) => info,
+            Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(chain(&error)),
+        };
+        // The chunks first: the client stores a note of the removal before it removes them, and a full server has no
+        // room for a note.
+        let pieces = format!("$O.{}.C.{}", info.bucket, info.nuid);
+        let purged = self.pieces.purge().filter(pieces).await;
+        purged.map_err(|error| chain(&error))?;
+        let deleted = self.results.delete(name).await;
+        deleted.map_err(|error| chain(&error))
     }
 }
 
@@ -108,27 +143,21 @@ pub(crate) async fn make(
         ..pull::Config::default()
     };
     let consumer = units.get_or_create_consumer(CONSUMER, consumer).await;
-    let consumer = consumer.map_err(|error| failed(&error))?;
+    consumer.map_err(|error| failed(&error))?;
     let state = kv::Config {
         bucket: state_name(&id),
         history: 1,
         ..kv::Config::default()
     };
     let state = jetstream.create_key_value(state).await;
-    let state = state.map_err(|error| failed(&error))?;
+    state.map_err(|error| failed(&error))?;
     let results = object_store::Config {
         bucket: results_name(&id),
         ..object_store::Config::default()
     };
     let results = jetstream.create_object_store(results).await;
-    let results = results.map_err(|error| failed(&error))?;
-    Ok(Assets {
-        id,
-        units,
-        consumer,
-        state,
-        results,
-    })
+    results.map_err(|error| failed(&error))?;
+    open(jetstream, record).await
 }
 
 /// Opens the assets of a job.
@@ -149,12 +178,16 @@ pub(crate) async fn open(
     let state = state.map_err(|error| failed(&error))?;
     let results = jetstream.get_object_store(results_name(&id)).await;
     let results = results.map_err(|error| failed(&error))?;
+    let pieces = format!("OBJ_{}", results_name(&id));
+    let pieces = jetstream.get_stream_no_info(pieces).await;
+    let pieces = pieces.map_err(|error| failed(&error))?;
     Ok(Assets {
         id,
         units,
         consumer,
         state,
         results,
+        pieces,
     })
 }
 
@@ -168,42 +201,94 @@ async fn jobs(jetstream: &jetstream::Context) -> Result<kv::Store, WorkError> {
     made.map_err(|error| server("making the list of jobs")(&error))
 }
 
+fn key_of(job: &JobName) -> String {
+    format!("$KV.{JOBS}.{job}")
+}
+
+/// Returns the entry under the name of a job, if there is one.
+///
+/// # Errors
+/// The server does not answer.
+pub(crate) async fn entry(
+    jetstream: &jetstream::Context,
+    job: &JobName,
+) -> Result<Option<StreamMessage>, WorkError> {
+    let failed = server("looking for the job");
+    let jobs = jetstream.get_stream_no_info(format!("KV_{JOBS}")).await;
+    let jobs = jobs.map_err(|error| failed(&error))?;
+    let found = jobs.get_last_raw_message_by_subject(&key_of(job)).await;
+    match found {
+        Ok(message) if message.headers.get("KV-Operation").is_some() => Ok(None),
+        Ok(message) => Ok(Some(message)),
+        Err(error) => match error.kind() {
+            LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            LastRawMessageErrorKind::JetStream(found)
+                if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            _ => Err(failed(&error)),
+        },
+    }
+}
+
 /// Returns the job of a name, if there is one; also none if this server never had a job.
 pub(crate) async fn find(
     jetstream: &jetstream::Context,
     job: &JobName,
 ) -> Result<Option<JobRecord>, WorkError> {
-    let failed = server("looking for the job");
-    let jobs = match jetstream.get_stream_no_info(format!("KV_{JOBS}")).await {
-        Ok(stream) => stream,
-        Err(error) => return Err(failed(&error)),
+    let Some(entry) = entry(jetstream, job).await? else {
+        return Ok(None);
     };
-    let subject = format!("$KV.{JOBS}.{job}");
-    let message = match jobs.get_last_raw_message_by_subject(&subject).await {
-        Ok(message) => message,
-        Err(error) => {
-            use jetstream::stream::LastRawMessageErrorKind as Kind;
+    let record = read(&entry.payload).map_err(|error| WorkError::Unreadable {
+        job: job.to_string(),
+        reason: error.to_string(),
+    })?;
+    Ok(Some(record))
+}
+
+/// Returns which part of a job is no longer at the server, if one is missing.
+///
+/// # Errors
+/// The server does not answer.
+pub(crate) async fn missing(
+    jetstream: &jetstream::Context,
+    job: &JobName,
+    assets: &Assets,
+) -> Result<Option<String>, WorkError> {
+    let failed = server("looking for the job's streams");
+    match find(jetstream, job).await {
+        Ok(Some(record)) if record.id == assets.id => {}
+        Ok(Some(record)) => {
+            let by = record.by;
+            return Ok(Some(format!(
+                "its name belongs to another job, begun by {by}"
+            )));
+        }
+        Ok(None) => return Ok(Some("its name is missing".to_owned())),
+        Err(WorkError::Unreadable { reason, .. }) => {
+            return Ok(Some(format!("its record cannot be read: {reason}")));
+        }
+        Err(error) => return Err(error),
+    }
+    for stream in streams_of(&assets.id) {
+        if let Err(error) = jetstream.get_stream(&stream).await {
             return match error.kind() {
-                Kind::NoMessageFound => Ok(None),
-                Kind::JetStream(found)
-                    if found.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND =>
+                GetStreamErrorKind::JetStream(found)
+                    if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
                 {
-                    Ok(None)
+                    Ok(Some(format!("its stream `{stream}` is missing")))
                 }
                 _ => Err(failed(&error)),
             };
         }
-    };
-    if message.headers.get("KV-Operation").is_some() {
-        // It was removed.
-        return Ok(None);
     }
-    match read(&message.payload) {
-        Ok(record) => Ok(Some(record)),
-        Err(error) => Err(WorkError::Unreadable {
-            job: job.to_string(),
-            reason: error.to_string(),
-        }),
+    match assets.units.consumer_info(CONSUMER).await {
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+            Ok(Some("its queue is missing".to_owned()))
+        }
+        Err(error) => Err(failed(&error)),
+        Ok(_) => Ok(None),
     }
 }
 
@@ -246,49 +331,50 @@ pub(crate) async fn announce(
     }
 }
 
-/// Removes a job and all that it has at the server, so that its workers end.
+/// Removes the job of this id. Another job that has taken its name stays.
 ///
 /// # Errors
-/// There is no such job, or the server cannot do it.
-pub fn end_job(connection: &NatsConnection, job: &JobName) -> Result<(), WorkError> {
-    connection.block_on(async {
-        let jetstream = &connection.jetstream;
-        match find(jetstream, job).await {
-            Ok(None) => Err(WorkError::NoJob {
-                job: job.to_string(),
-            }),
-            Ok(Some(record)) => remove(jetstream, job, &record.id).await,
-            // An unreadable job can be removed: only its streams stay, whose names nobody knows.
-            Err(WorkError::Unreadable { .. }) => forget(jetstream, job).await,
-            Err(error) => Err(error),
-        }
-    })
-}
-
-/// Removes the job of this id.
+/// The server cannot do it.
 pub(crate) async fn remove(
     jetstream: &jetstream::Context,
     job: &JobName,
     id: &str,
 ) -> Result<(), WorkError> {
     // The name first: workers look for it, and a failure in between leaves only streams that nobody uses.
-    forget(jetstream, job).await?;
-    for stream in [
-        units_name(id),
-        format!("KV_{}", state_name(id)),
-        format!("OBJ_{}", results_name(id)),
-    ] {
+    if let Some(entry) = entry(jetstream, job).await?
+        && read::<JobRecord>(&entry.payload).is_ok_and(|known| known.id == id)
+    {
+        forget(jetstream, job, &entry).await?;
+    }
+    for stream in streams_of(id) {
         if let Err(error) = jetstream.delete_stream(&stream).await {
-            tracing::warn!(
-                "{stream} could not be removed from the NATS server: {}",
-                chain(&error)
+            let is_gone = matches!(
+                error.kind(),
+                DeleteStreamErrorKind::JetStream(found)
+                    if found.error_code() == ErrorCode::STREAM_NOT_FOUND
             );
+            if !is_gone {
+                tracing::warn!(
+                    "{stream} could not be removed from the NATS server: {}",
+                    chain(&error)
+                );
+            }
         }
     }
     Ok(())
 }
 
-async fn forget(jetstream: &jetstream::Context, job: &JobName) -> Result<(), WorkError> {
-    let purged = jobs(jetstream).await?.purge(job.as_str()).await;
-    purged.map_err(|error| server("removing the job")(&error))
+/// Removes the entry of a job from the list, unless it has been replaced since. Writes no note of the removal, since a
+/// full server has no room for one.
+pub(crate) async fn forget(
+    jetstream: &jetstream::Context,
+    job: &JobName,
+    entry: &StreamMessage,
+) -> Result<(), WorkError> {
+    let failed = server("removing the job");
+    let jobs = jetstream.get_stream_no_info(format!("KV_{JOBS}")).await;
+    let jobs = jobs.map_err(|error| failed(&error))?;
+    let purged = jobs.purge().filter(key_of(job));
+    let purged = purged.sequence(entry.sequence + 1).await;
+    purged.map(drop).map_err(|error| failed(&error))
 }

@@ -11,14 +11,15 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Notify, watch};
 
 use super::assets::{
-    Assets, announce, find_known, make, object_name, outcome_key, remove as remove_job, reports_of,
+    Assets, announce, find_known, make, missing, object_name, outcome_key, remove, reports_of,
     tries_key,
 };
 use super::decision::{Decision, Seen, decide};
-use super::error::WorkError;
+use super::error::{NoResult, WorkError};
 use super::handed_out::{Left, Returned, Units};
 use super::job_name::JobName;
-use super::performing::{Held, NotFetched, fetch, held, remove};
+use super::performing::{Held, NotFetched, fetch, held};
+use super::presence::{answer, hear_questions};
 use super::records::{
     JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
 };
@@ -80,7 +81,8 @@ impl Coordinator {
         most_bytes: u64,
     ) -> Result<Arc<Self>, WorkError> {
         let jetstream = &connection.jetstream;
-        let assets = connection.block_on(async {
+        let client = &connection.client;
+        let (assets, questions) = connection.block_on(async {
             // The name comes last: workers look for it, and then find everything else there.
             if let Some(known) = find_known(jetstream, job).await?
                 && known.id != record.id
@@ -91,8 +93,9 @@ impl Coordinator {
                 });
             }
             let assets = make(jetstream, &record).await?;
+            let questions = hear_questions(client, &record.id).await?;
             announce(jetstream, job, &record).await?;
-            Ok(assets)
+            Ok::<_, WorkError>((assets, questions))
         })?;
         let coordinator = Arc::new(Self {
             connection: Arc::clone(connection),
@@ -105,6 +108,13 @@ impl Coordinator {
             changed: Condvar::new(),
             nudge: Notify::new(),
             life: watch::Sender::new(Life::Open),
+        });
+        let answering = Arc::clone(&coordinator);
+        connection.runtime.spawn(async move {
+            tokio::select! {
+                () = answer(&answering.connection.client, questions) => {}
+                () = answering.until(Life::Closing) => {}
+            }
         });
         connection.runtime.spawn(Arc::clone(&coordinator).hear());
         connection.runtime.spawn(Arc::clone(&coordinator).look());
@@ -121,8 +131,8 @@ impl Coordinator {
     /// [`taken`](Self::taken) or [`reject`](Self::reject) for it afterwards.
     ///
     /// # Errors
-    /// The unit was given up, for this reason.
-    pub fn result(&self, unit: u64, most: Duration) -> Result<Option<Returned>, String> {
+    /// The unit was given up, or the job is no longer intact at the server.
+    pub fn result(&self, unit: u64, most: Duration) -> Result<Option<Returned>, NoResult> {
         let until = Instant::now() + most;
         let mut state = lock(&self.state);
         loop {
@@ -167,7 +177,7 @@ impl Coordinator {
     pub fn close(&self) -> Result<(), WorkError> {
         let _ = self.life.send(Life::Closing);
         let jetstream = &self.connection.jetstream;
-        let removed = remove_job(jetstream, &self.job, &self.record.id);
+        let removed = remove(jetstream, &self.job, &self.record.id);
         let removed = self.connection.block_on(removed);
         let until = Instant::now() + FAREWELL;
         let lease_s = Duration::from_millis(self.record.lease_ms).as_secs_f64();
@@ -227,21 +237,20 @@ impl Coordinator {
                 return;
             }
         };
-        let now_ms = self.now_ms();
-        if !report.ends {
-            state.heard.heard(&report.worker, now_ms);
-        }
         let (worker, host) = (report.worker.clone(), report.host.clone());
         let (refuses, differs) = (report.refuses.clone(), report.differs.clone());
-        match state.workers.heard(report, now_ms) {
+        match state.heard(report, self.now_ms(), self.record.lease_ms) {
             News::Joined => tracing::info!(%worker, %host, ?differs, "a worker takes part"),
             News::Refuses => {
                 let reason = refuses.unwrap_or_default();
                 tracing::warn!(%worker, %host, "a worker does not take part: {reason}");
             }
             News::Ended => tracing::info!(%worker, %host, "a worker has ended"),
-            News::TooMany => state.malformed += 1,
-            News::Nothing => {}
+            News::StandsStill(reason) => {
+                tracing::warn!(%worker, %host, "a worker makes no progress: {reason}");
+            }
+            News::GoesOn => tracing::warn!(%worker, %host, "a worker makes progress again"),
+            News::TooMany | News::Nothing => {}
         }
         drop(state);
         self.changed.notify_all();
@@ -262,10 +271,10 @@ impl Coordinator {
                 }
                 last_ms = now_ms;
                 if let Err(reason) = self.look_once().await {
-                    tracing::debug!("cannot poll the units that are handed out: {reason}");
-                    let now_ms = self.now_ms();
-                    lock(&self.state).heard.was_deaf(now_ms);
+                    self.hindered(&reason);
                     tokio::time::sleep(LOOK).await;
+                } else {
+                    lock(&self.state).hindrance.goes_on();
                 }
                 tokio::select! {
                     () = self.nudge.notified() => {}
@@ -280,8 +289,30 @@ impl Coordinator {
         };
         tokio::select! {
             () = looking => {}
+            () = self.gone() => {}
             () = self.until(Life::Closing) => {}
         }
+    }
+
+    fn hindered(&self, reason: &str) {
+        let mut state = lock(&self.state);
+        state.hindrance.hindered(reason);
+        state.heard.was_deaf(self.now_ms());
+    }
+
+    /// Waits until the job is no longer intact at the server, and wakes those who wait for results.
+    async fn gone(&self) {
+        let jetstream = &self.connection.jetstream;
+        let missing = loop {
+            tokio::time::sleep(LOOK).await;
+            // An unreachable server proves nothing about the job.
+            if let Ok(Some(missing)) = missing(jetstream, &self.job, &self.assets).await {
+                break missing;
+            }
+        };
+        let job = self.job.to_string();
+        lock(&self.state).is_gone(NoResult::JobGone { job, missing });
+        self.changed.notify_all();
     }
 
     async fn look_once(&self) -> Result<(), String> {
@@ -411,7 +442,9 @@ impl Coordinator {
     async fn left(&self, unit: u64, left: Left) -> Result<(), String> {
         let Left { record, rejected } = left;
         let Some(reason) = rejected else {
-            remove(&self.assets.results, &object_name(unit, record.attempt)).await?;
+            self.assets
+                .remove_result(&object_name(unit, record.attempt))
+                .await?;
             lock(&self.state).forget(unit);
             return Ok(());
         };
@@ -426,7 +459,9 @@ impl Coordinator {
             let purged = state.purge_expect_revision(key, Some(revision)).await;
             purged.map_err(|error| chain(&error))?;
         }
-        remove(&self.assets.results, &object_name(unit, record.attempt)).await?;
+        self.assets
+            .remove_result(&object_name(unit, record.attempt))
+            .await?;
         lock(&self.state).out_again(unit);
         self.nudge.notify_one();
         Ok(())

@@ -72,7 +72,7 @@ pub fn decide(seen: &Seen, most_tries: u32, is_silent: impl Fn(&str) -> bool) ->
 /// When each worker was last heard of, by the coordinator's own clock.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    last_ms: BTreeMap<String, u64>,
+    pub(super) last_ms: BTreeMap<String, u64>,
     /// Time before which nobody could be heard.
     deaf_until_ms: u64,
 }
@@ -94,7 +94,8 @@ impl Heard {
         now_ms.saturating_sub(last.max(self.deaf_until_ms)) > most_ms
     }
 
-    /// Forgets workers that were last heard of before a time.
+    /// Forgets workers that were last heard of before a time. They still count as silent, if that time is at least any
+    /// `most_ms` ago that [`is_silent`](Self::is_silent) is asked for.
     pub fn forget(&mut self, before_ms: u64) {
         self.last_ms.retain(|_, last| *last >= before_ms);
     }

@@ -1,6 +1,6 @@
 //! Errors of a job at a NATS server.
 
-/// Why a job cannot be begun, joined or resumed.
+/// Why a job cannot be begun, joined, resumed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     /// Another job has the name.
@@ -18,6 +18,16 @@ pub enum WorkError {
     NoJob {
         /// Its name.
         job: String,
+    },
+    /// The command that hands the job out is still running.
+    #[error(
+        "the job `{job}` is still handed out by {by}: end it there with Ctrl-C, which also removes the job"
+    )]
+    HandedOut {
+        /// Its name.
+        job: String,
+        /// Who hands out its units.
+        by: String,
     },
     /// The record at the server is not a job of this version.
     #[error(
@@ -50,5 +60,21 @@ pub enum WorkError {
         doing: &'static str,
         /// The server's answer.
         reason: String,
+    },
+}
+
+/// Why a unit that was handed out has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoResult {
+    /// As many workers as allowed were lost or failed over it.
+    #[error("it was given up: {0}")]
+    GivenUp(String),
+    /// The job, or a part of it, is no longer at the server.
+    #[error("the job `{job}` is no longer intact at the NATS server: {missing}")]
+    JobGone {
+        /// Its name.
+        job: String,
+        /// What is missing.
+        missing: String,
     },
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::decision::Heard;
-use super::records::ResultRecord;
-use super::workers::{Counted, JobNow, Workers};
+use super::error::NoResult;
+use super::hindrance::Hindrance;
+use super::records::{ResultRecord, WorkerReport};
+use super::workers::{Counted, JobNow, News, Workers};
 
 /// A unit's result.
 #[derive(Clone, Debug)]
@@ -47,7 +49,10 @@ pub(super) struct Units {
     units: BTreeMap<u64, HandedOut>,
     counted: BTreeMap<String, Counted>,
     pub(super) heard: Heard,
-    pub(super) workers: Workers,
+    workers: Workers,
+    pub(super) hindrance: Hindrance,
+    /// Why no more results will come.
+    gone: Option<NoResult>,
     republished: u64,
     rejected: u64,
     pub(super) malformed: u64,
@@ -67,15 +72,33 @@ impl Units {
         self.units.remove(&unit);
     }
 
+    /// Takes in a worker's report. Keeps nothing of a worker for which there is no room.
+    pub(super) fn heard(&mut self, report: WorkerReport, now_ms: u64, lease_ms: u64) -> News {
+        let (worker, ends) = (report.worker.clone(), report.ends);
+        let news = self.workers.heard(report, now_ms, lease_ms);
+        if news == News::TooMany {
+            self.malformed += 1;
+        } else if !ends {
+            self.heard.heard(&worker, now_ms);
+        }
+        self.heard.forget(now_ms.saturating_sub(lease_ms));
+        news
+    }
+
+    /// Records why no more results will come.
+    pub(super) fn is_gone(&mut self, reason: NoResult) {
+        self.gone = Some(reason);
+    }
+
     /// Returns a unit's result, if it is here.
     ///
     /// # Errors
-    /// The unit was given up, for this reason.
-    pub(super) fn result(&self, unit: u64) -> Result<Option<Returned>, String> {
+    /// The unit will have no result.
+    pub(super) fn result(&self, unit: u64) -> Result<Option<Returned>, NoResult> {
         match self.units.get(&unit).map(|known| &known.unit) {
             Some(Unit::Here(_, returned)) => Ok(Some(returned.clone())),
-            Some(Unit::Failed(reason)) => Err(reason.clone()),
-            _ => Ok(None),
+            Some(Unit::Failed(reason)) => Err(NoResult::GivenUp(reason.clone())),
+            _ => self.gone.clone().map_or(Ok(None), Err),
         }
     }
 
@@ -160,6 +183,8 @@ impl Units {
     pub(super) fn now(&self, now_ms: u64) -> JobNow {
         JobNow {
             workers: self.workers.now(now_ms),
+            late_of_forgotten: self.workers.late_of_forgotten(),
+            obstacle: self.hindrance.reason(),
             counted: self.counted.clone(),
             handed_out: self.units.len(),
             republished: self.republished,
@@ -211,6 +236,56 @@ mod tests {
         );
         assert_eq!((now.handed_out, now.republished, now.rejected), (1, 1, 1));
         units.failed(1, "three died".to_owned());
-        assert_eq!(units.result(1).unwrap_err(), "three died");
+        let given_up = NoResult::GivenUp("three died".to_owned());
+        assert_eq!(units.result(1).unwrap_err(), given_up);
+    }
+
+    #[test]
+    fn a_unit_whose_result_is_here_has_it_when_the_job_is_gone_and_the_others_have_the_reason() {
+        let mut units = Units::default();
+        units.hand_out(0);
+        units.hand_out(1);
+        units.here(0, record("a"), Bytes::from_static(b"one"));
+        let gone = NoResult::JobGone {
+            job: "job".to_owned(),
+            missing: "its name is missing".to_owned(),
+        };
+        units.is_gone(gone.clone());
+        assert_eq!(units.result(0).unwrap().unwrap().bytes[..], *b"one");
+        assert_eq!(units.result(1).unwrap_err(), gone);
+    }
+
+    #[test]
+    fn however_many_names_are_heard_no_more_than_a_thousand_are_kept_and_whoever_is_silent_makes_room()
+     {
+        let mut units = Units::default();
+        let report = |number: u64| WorkerReport {
+            worker: format!("w{number}"),
+            units: u64::from(number == 0),
+            late: 1,
+            ..WorkerReport::default()
+        };
+        let kept = |units: &Units| (units.workers.now(0).len(), units.heard.last_ms.len());
+        let mut refused = 0;
+        for number in 0..5000 {
+            refused += u64::from(units.heard(report(number), 0, 100) == News::TooMany);
+        }
+        assert_eq!(
+            (kept(&units), refused, units.malformed),
+            ((1000, 1000), 4000, 4000)
+        );
+        // A lease later all of them are silent; the one that did something stays longest.
+        for number in 5000..5999 {
+            assert_eq!(units.heard(report(number), 101, 100), News::Joined);
+        }
+        assert_eq!(kept(&units), (1000, 999));
+        let now = units.now(101);
+        assert_eq!(now.workers[0].report.worker, "w0");
+        assert_eq!((now.late_of_forgotten, now.late()), (999, 1999));
+        assert!(!units.heard.is_silent("w5998", 201, 100));
+        assert!(
+            units.heard.is_silent("w1", 101, 100),
+            "as before it was forgotten"
+        );
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::attempt::Ended;
 use super::given::Taken;
+use super::hindrance::Hindrance;
 use super::records::{WorkerReport, cut};
 
 /// Most results that may be on their way to the server before no more units are taken.
@@ -45,6 +46,7 @@ pub(super) struct InHand {
     /// Whether another unit is wanted.
     pub(super) is_wanted: bool,
     pub(super) report: WorkerReport,
+    hindrance: Hindrance,
     /// Whether nothing more is to be begun.
     is_closing: bool,
     /// Whether the last report has been sent.
@@ -168,6 +170,18 @@ impl InHand {
                 "the job is over: what was computed for the unit is discarded"
             );
         }
+    }
+
+    /// Records that the server did not do something, for this reason.
+    pub(super) fn hindered(&mut self, reason: &str) {
+        self.hindrance.hindered(reason);
+        self.report.obstacle = self.hindrance.reason();
+    }
+
+    /// Records progress.
+    pub(super) fn goes_on(&mut self) {
+        self.hindrance.goes_on();
+        self.report.obstacle = None;
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -10,6 +10,8 @@
 //! | stream `fermata-ID-units`, a work queue | a subject for each unit without a result, at most one message each; a worker's lease is the consumer's ack wait |
 //! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: its outcome ([`records::Outcome`]) |
 //! | object bucket `fermata-ID-results` | results, named by unit and attempt |
+//! | subject `fermata-job.ID.worker`, not stored | the workers' reports |
+//! | subject `fermata-job.ID.coordinator`, not stored | questions whether the job is still handed out, which its coordinator answers |
 //!
 //! A unit is done when `unit.N` is *created*. A creation that seems to have failed is read back before anything is
 //! discarded, since the server may have done it and died before it could answer. Whoever comes second discards its own
@@ -31,20 +33,22 @@ mod error;
 mod finding;
 mod given;
 mod handed_out;
+mod hindrance;
 mod in_hand;
 mod job_name;
 #[cfg(test)]
 mod laws;
 mod performing;
+mod presence;
 pub mod records;
 mod worker;
 mod workers;
 
-pub use assets::end_job;
 pub use coordinator::Coordinator;
-pub use error::WorkError;
+pub use error::{NoResult, WorkError};
 pub use given::{Taken, WorkerSpec};
 pub use handed_out::Returned;
 pub use job_name::JobName;
+pub use presence::end_job;
 pub use worker::Worker;
 pub use workers::{Counted, JobNow, WorkerNow};

@@ -50,15 +50,13 @@ pub(crate) struct Performing<'a> {
 }
 
 impl Performing<'_> {
-    /// Asks the server. What it does not answer is [`Told::Unknown`].
-    pub(crate) async fn ask(&self, ask: &Ask) -> Told {
-        match self.asked(ask).await {
-            Ok(told) => told,
-            Err(reason) => {
-                tracing::debug!("unit {}: {ask:?}: {reason}", self.unit);
-                Told::Unknown
-            }
-        }
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// It refuses or does not answer; whether it was done is unknown.
+    pub(crate) async fn ask(&self, ask: &Ask) -> Result<Told, String> {
+        let asked = self.asked(ask).await;
+        asked.map_err(|reason| format!("unit {}: {}: {reason}", self.unit, failure(ask)))
     }
 
     async fn asked(&self, ask: &Ask) -> Result<Told, String> {
@@ -89,7 +87,7 @@ impl Performing<'_> {
             Ask::Commit { attempt } => self.commit(*attempt).await,
             Ask::Drop { attempt } => {
                 let name = object_name(self.unit, *attempt);
-                remove(&self.assets.results, &name).await?;
+                self.assets.remove_result(&name).await?;
                 Ok(Told::Done)
             }
             // The delivery and the graph do these.
@@ -137,16 +135,19 @@ fn created(created: Result<u64, kv::CreateError>) -> Result<Told, String> {
     }
 }
 
-/// Removes a result, if it is there.
-pub(crate) async fn remove(results: &ObjectStore, name: &str) -> Result<(), String> {
-    match results.info(name).await {
-        Ok(info) if info.deleted => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(chain(&error)),
+/// Describes the failure of a request.
+fn failure(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::ReadOutcome => "its outcome cannot be read",
+        Ask::ReadTries => "its attempts cannot be read",
+        Ask::WriteTries { .. } => "its attempt cannot be recorded",
+        Ask::Store { .. } => "its result cannot be stored",
+        Ask::Commit { .. } => "its result cannot be committed",
+        Ask::Drop { .. } => "its late result cannot be removed",
+        Ask::Work { .. } | Ask::Acknowledge | Ask::Return { .. } | Ask::Nothing(_) => {
+            "it cannot continue"
+        }
     }
-    let deleted = results.delete(name).await;
-    deleted.map_err(|error| error.to_string())
 }
 
 /// Why a result cannot be used.

@@ -121,6 +121,9 @@ pub struct WorkerReport {
     pub rows: u64,
     /// Results that came too late, and were discarded.
     pub late: u64,
+    /// Why it makes no progress, once that has lasted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
     /// Units that it works on, and for how long, in milliseconds.
     #[serde(default)]
     pub working: Vec<(u64, u64)>,
@@ -270,7 +273,8 @@ impl Record for Tries {
 
 impl Record for WorkerReport {
     fn problem(&self) -> Option<&'static str> {
-        let mut words = self.refuses.iter().chain(&self.differs);
+        let words = self.refuses.iter().chain(&self.differs);
+        let mut words = words.chain(&self.obstacle);
         first(&[
             (is_name(&self.worker), "an invalid worker name"),
             (self.host.len() <= 255, "a host name that is too long"),

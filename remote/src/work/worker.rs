@@ -177,9 +177,15 @@ impl Worker {
                 }
                 match self.pull().await {
                     Ok(Some(message)) => self.given(message),
-                    Ok(None) => {}
+                    Ok(None) => {
+                        let mut state = lock(&self.state);
+                        if state.is_empty() {
+                            state.goes_on();
+                        }
+                    }
                     Err(reason) => {
-                        tracing::debug!("no unit: {reason}");
+                        let reason = format!("cannot request a unit: {reason}");
+                        lock(&self.state).hindered(&reason);
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -254,6 +260,7 @@ impl Worker {
             }
             let ask = attempt.next();
             if let Ask::Nothing(_) = ask {
+                lock(&self.state).goes_on();
                 return;
             }
             let told = {
@@ -325,7 +332,24 @@ impl Worker {
                     worker: &self.spec.worker,
                     result,
                 };
-                Performed::Told(performing.ask(ask).await)
+                Performed::Told(self.heeded(performing.ask(ask).await))
+            }
+        }
+    }
+
+    /// Records whether the unit makes progress. Reading alone is none.
+    fn heeded(&self, asked: Result<Told, String>) -> Told {
+        let mut state = lock(&self.state);
+        match asked {
+            Ok(told) => {
+                if !matches!(told, Told::Outcome(_) | Told::Tries(_)) {
+                    state.goes_on();
+                }
+                told
+            }
+            Err(reason) => {
+                state.hindered(&reason);
+                Told::Unknown
             }
         }
     }

@@ -35,8 +35,12 @@ pub struct Counted {
 /// State of a job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobNow {
-    /// Its workers by name, including those that are gone or do not take part.
+    /// Its workers by name, including those that are gone or do not take part; at most a thousand.
     pub workers: Vec<WorkerNow>,
+    /// Late results that were discarded, of workers that are no longer among these.
+    pub late_of_forgotten: u64,
+    /// Why the coordinator makes no progress, once that has lasted.
+    pub obstacle: Option<String>,
     /// What was used of results, by worker: as counted here, not as workers report it.
     pub counted: BTreeMap<String, Counted>,
     /// Units that are handed out.
@@ -52,7 +56,9 @@ pub struct JobNow {
 impl JobNow {
     /// Returns how many results came too late and were discarded.
     pub fn late(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.report.late).sum()
+        let late = self.workers.iter().map(|worker| worker.report.late);
+        // Workers may report any number.
+        late.fold(self.late_of_forgotten, u64::saturating_add)
     }
 
     /// Returns the workers that take part and have been heard of within a lease.
@@ -72,7 +78,10 @@ struct Known {
 
 /// All workers that have been heard of.
 #[derive(Default)]
-pub(crate) struct Workers(BTreeMap<String, Known>);
+pub(crate) struct Workers {
+    known: BTreeMap<String, Known>,
+    late_of_forgotten: u64,
+}
 
 /// What is new in a worker's report.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,20 +89,24 @@ pub(crate) enum News {
     Joined,
     Refuses,
     Ended,
+    /// It makes no progress, for this reason.
+    StandsStill(String),
+    /// It makes progress again.
+    GoesOn,
     Nothing,
     /// Too many workers are known.
     TooMany,
 }
 
 impl Workers {
-    /// Takes in a worker's report.
-    pub(crate) fn heard(&mut self, report: WorkerReport, now_ms: u64) -> News {
-        let is_new = !self.0.contains_key(&report.worker);
-        if is_new && self.0.len() >= MOST {
+    /// Takes in a worker's report. If too many are known, forgets one that has been silent for longer than `silent_ms`.
+    pub(crate) fn heard(&mut self, report: WorkerReport, now_ms: u64, silent_ms: u64) -> News {
+        let is_new = !self.known.contains_key(&report.worker);
+        if is_new && self.known.len() >= MOST && !self.makes_room(now_ms, silent_ms) {
             return News::TooMany;
         }
         let known = self
-            .0
+            .known
             .entry(report.worker.clone())
             .or_insert_with(|| Known {
                 report: WorkerReport::default(),
@@ -106,11 +119,33 @@ impl Workers {
             News::Refuses
         } else if known.report.ends && !before.ends {
             News::Ended
+        } else if known.report.obstacle.is_some() != before.obstacle.is_some() {
+            let obstacle = known.report.obstacle.clone();
+            obstacle.map_or(News::GoesOn, News::StandsStill)
         } else if is_new {
             News::Joined
         } else {
             News::Nothing
         }
+    }
+
+    /// Forgets a silent worker, preferably one that has done nothing. Returns whether there was one.
+    fn makes_room(&mut self, now_ms: u64, silent_ms: u64) -> bool {
+        let silent = |known: &Known| now_ms.saturating_sub(known.last_ms) > silent_ms;
+        let silent = self.known.iter().filter(|(_, known)| silent(known));
+        let first = silent.min_by_key(|(_, known)| (known.report.units > 0, known.last_ms));
+        let Some(worker) = first.map(|(worker, _)| worker.clone()) else {
+            return false;
+        };
+        if let Some(known) = self.known.remove(&worker) {
+            self.late_of_forgotten = self.late_of_forgotten.saturating_add(known.report.late);
+        }
+        true
+    }
+
+    /// Returns how many results of forgotten workers came too late.
+    pub(crate) fn late_of_forgotten(&self) -> u64 {
+        self.late_of_forgotten
     }
 
     pub(crate) fn now(&self, now_ms: u64) -> Vec<WorkerNow> {
@@ -129,7 +164,7 @@ impl Workers {
                 lags: false,
             }
         };
-        let mut workers: Vec<WorkerNow> = self.0.values().map(of).collect();
+        let mut workers: Vec<WorkerNow> = self.known.values().map(of).collect();
         let mut rates: Vec<f64> = workers
             .iter()
             .filter(|worker| worker.report.rows > 0)
@@ -162,10 +197,13 @@ mod tests {
     fn rates_and_who_lags_are_known_from_what_workers_say() {
         let mut workers = Workers::default();
         for worker in ["a", "b", "c"] {
-            assert_eq!(workers.heard(report(worker, 0), 1000), News::Joined);
+            assert_eq!(workers.heard(report(worker, 0), 1000, 5000), News::Joined);
         }
         for (worker, rows) in [("a", 100), ("b", 110), ("c", 20)] {
-            assert_eq!(workers.heard(report(worker, rows), 11_000), News::Nothing);
+            assert_eq!(
+                workers.heard(report(worker, rows), 11_000, 5000),
+                News::Nothing
+            );
         }
         let now = workers.now(12_000);
         let rates: Vec<f64> = now.iter().map(|worker| worker.rows_per_s).collect();
@@ -177,8 +215,8 @@ mod tests {
             refuses: Some("other weights".to_owned()),
             ..report("d", 0)
         };
-        assert_eq!(workers.heard(refusing.clone(), 12_000), News::Refuses);
-        assert_eq!(workers.heard(refusing, 13_000), News::Nothing);
+        assert_eq!(workers.heard(refusing.clone(), 12_000, 5000), News::Refuses);
+        assert_eq!(workers.heard(refusing, 13_000, 5000), News::Nothing);
         let job = JobNow {
             workers: workers.now(13_000),
             ..JobNow::default()

@@ -18,7 +18,7 @@ use fermata_jobs::unit_file::most_bytes;
 use fermata_jobs::write_softlabels;
 use fermata_remote::NatsConnection;
 use fermata_remote::work::records::JobRecord;
-use fermata_remote::work::{Coordinator, JobName, JobNow};
+use fermata_remote::work::{Coordinator, JobName, JobNow, NoResult};
 use fermata_serve::{Measures, Workers};
 use serde::{Deserialize, Serialize};
 
@@ -160,7 +160,7 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
     let prepared = write_softlabels::begin(&folder, &file.shared.alignment)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .and_then(|()| file.write(&folder));
-    let code = prepared.and_then(|()| lend(run, &coordinator, &file).run());
+    let code = prepared.and_then(|()| lend(run, &coordinator, &file, nats).run());
     if let Err(error) = coordinator.close() {
         complain(&format!(
             "warning: the job could not be removed from the server: {error}"
@@ -201,8 +201,14 @@ fn begin(
 }
 
 /// Lends what the graph's actors, its page and its table need of the job.
-fn lend<'a>(run: GraphRun<'a>, coordinator: &Arc<Coordinator>, file: &JobFile) -> GraphRun<'a> {
+fn lend<'a>(
+    run: GraphRun<'a>,
+    coordinator: &Arc<Coordinator>,
+    file: &JobFile,
+    nats: &str,
+) -> GraphRun<'a> {
     let over = Over {
+        resume: format!("fermata resume {} --nats {nats}", run.folder().display()),
         coordinator: Arc::clone(coordinator),
         known: Mutex::default(),
         folder: run.folder().to_owned(),
@@ -233,6 +239,8 @@ struct Over {
     known: Mutex<BTreeSet<String>>,
     folder: PathBuf,
     file: JobFile,
+    /// The command that resumes a job that was removed from the server.
+    resume: String,
 }
 
 impl Over {
@@ -254,7 +262,11 @@ impl HandsOut for Over {
     }
 
     fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError> {
-        let result = self.coordinator.result(unit as u64, most)?;
+        let result = self.coordinator.result(unit as u64, most);
+        let result = result.map_err(|reason| match reason {
+            NoResult::JobGone { .. } => format!("{reason}; continue with `{}`", self.resume),
+            NoResult::GivenUp(_) => reason.to_string(),
+        })?;
         let Some(returned) = result else {
             return Ok(None);
         };

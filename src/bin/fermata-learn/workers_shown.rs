@@ -116,7 +116,7 @@ pub(crate) fn workers_of(now: &JobNow, lease_s: f64) -> Vec<WorkerNumbers> {
             name: report.worker.clone(),
             host: report.host.clone(),
             state: STATES[state].to_owned(),
-            reason: report.refuses.clone(),
+            reason: report.refuses.clone().or(report.obstacle.clone()),
             in_hand: report.working.iter().map(|(unit, _)| *unit).collect(),
             oldest_unit_s: ages_ms.max().unwrap_or(0) as f64 / 1000.0,
             units: counted.units,
@@ -145,6 +145,17 @@ pub(crate) fn said(now: &JobNow, lease_s: f64) -> String {
     if !lags.is_empty() {
         line += &format!("  lagging: {}", lags.join(", "));
     }
+    let hindered = active.iter().filter_map(|worker| {
+        let obstacle = worker.report.obstacle.as_ref()?;
+        Some(format!(
+            "  {} makes no progress: {obstacle}",
+            worker.report.worker
+        ))
+    });
+    let here = now.obstacle.as_ref();
+    let here = here.map(|obstacle| format!("  no progress: {obstacle}"));
+    // One reason is enough.
+    line += &here.into_iter().chain(hindered).next().unwrap_or_default();
     line + &counts(now)
 }
 
@@ -234,5 +245,31 @@ mod tests {
         // What counts here, not what the worker reports.
         assert_eq!((first.units, first.rows), (3, 24));
         assert_eq!(shown[3].reason.as_deref(), Some("other weights"));
+    }
+
+    #[test]
+    fn why_a_job_makes_no_progress_stands_in_its_line() {
+        let report = WorkerReport {
+            worker: "a".to_owned(),
+            obstacle: Some("the storage is full".to_owned()),
+            ..WorkerReport::default()
+        };
+        let worker = WorkerNow {
+            report,
+            rows_per_s: 0.0,
+            silent_s: 0.1,
+            lags: false,
+        };
+        let mut now = JobNow {
+            workers: vec![worker],
+            ..JobNow::default()
+        };
+        let line = "1 workers  0.0 rows/s  a makes no progress: the storage is full";
+        assert_eq!(said(&now, 30.0), line);
+        let shown = workers_of(&now, 30.0);
+        assert_eq!(shown[0].reason.as_deref(), Some("the storage is full"));
+        now.obstacle = Some("no answer".to_owned());
+        let line = "1 workers  0.0 rows/s  no progress: no answer";
+        assert_eq!(said(&now, 30.0), line);
     }
 }

@@ -93,13 +93,17 @@ fn take_part(
     let looked_at = Arc::clone(&worker);
     let says = move || {
         let report = looked_at.report();
-        Some(format!(
+        let mut line = format!(
             "{} units, {} rows done; {} at work, {} came too late",
             report.units,
             report.rows,
             report.working.len(),
             report.late
-        ))
+        );
+        if let Some(obstacle) = report.obstacle {
+            line += &format!("; no progress: {obstacle}");
+        }
+        Some(line)
     };
     let text = plan.at_a_worker(arguments.readers);
     let code = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)

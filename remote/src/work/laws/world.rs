@@ -184,6 +184,8 @@ impl World {
                 _ => self.work(worker),
             }
         }
+        // A silent worker counts as silent, remembered or not.
+        self.heard.forget(self.now.saturating_sub(LEASE));
         let unit = self.below(self.case.units);
         self.look(unit);
     }
