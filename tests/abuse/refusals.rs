@@ -194,7 +194,7 @@ nodes:
             if sink == "write_images" { "s" } else { "d" }
         );
         fs::write(place.path("g.yaml"), graph).unwrap();
-        refused(&place, &[], "name another folder");
+        refused(&place, &[], "choose another folder");
         assert_eq!(fs::read(&photo).unwrap(), before);
     }
     fs::create_dir(place.path("copies")).unwrap();

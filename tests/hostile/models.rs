@@ -81,7 +81,7 @@ fn a_detector_that_takes_pictures_of_gigabytes_is_refused() {
     let out = folder.path().join("out").display().to_string();
     for (width, height) in [(100_000, 100_000), (64, 5_000), (1 << 33, 1 << 33)] {
         std::fs::write(&model, ultraface(width, height)).unwrap();
-        let words = format!("takes pictures of {width} × {height} pixels");
+        let words = format!("unsupported detector input size {width} × {height}");
         assert_ended(&run_small(&["check", &file]), 2, &words);
         assert_ended(&run_small(&["run", &file, "--out", &out, "-q"]), 2, &words);
     }
