@@ -399,7 +399,10 @@ fn an_archive_is_unpacked_as_pictures_and_a_table() {
         &[&asked[..], &["--images", "label"]].concat(),
         &["[N, H, W] or [N, H, W, 3]"],
     );
-    refused(&[&asked[..], &["--names", "label"]].concat(), &["texts"]);
+    refused(
+        &[&asked[..], &["--names", "label"]].concat(),
+        &["expected strings"],
+    );
     refused(
         &[&asked[..], &["--images", "pictures"]].concat(),
         &["pictures"],

@@ -1,5 +1,7 @@
 //! Jobs at a NATS server that has lost them or has no room for them: those who wait learn why no result comes.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "edges/server.rs"]
 #[allow(dead_code, reason = "tests of edges use the rest of it")]
 mod server;
