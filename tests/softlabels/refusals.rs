@@ -170,7 +170,7 @@ fn a_teacher_that_has_seen_rows_is_refused_before_anything_is_computed_unless_th
         errors.contains("--teacher a: the provenance of"),
         "{errors}"
     );
-    assert!(errors.contains("from 14 of the 14 rows"), "{errors}");
+    assert!(errors.contains("on 14 of the 14 rows"), "{errors}");
 
     // Weights initialised from others of unknown provenance may have seen any row.
     let began = |initial: serde_json::Value| {

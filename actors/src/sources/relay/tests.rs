@@ -185,7 +185,7 @@ fn only_who_shows_what_was_asked_for_is_connected_to() {
             &wrong,
             "localhost",
             &one(&camera.fingerprint()),
-            "another than the one whose fingerprint was given",
+            "its certificate does not match the given fingerprint",
         ),
         (
             &right,
