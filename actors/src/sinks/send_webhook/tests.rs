@@ -53,12 +53,13 @@ fn serve(answers: &[&'static str]) -> Server {
                 1 => answers[0],
                 _ => answers.remove(0),
             };
-            let answer =
-                format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            let _ = connection.write_all(answer.as_bytes());
+            // Before the answer: whoever has that may count what has come.
             if sender.send(serde_json::from_slice(&body).unwrap()).is_err() {
                 return;
             }
+            let answer =
+                format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = connection.write_all(answer.as_bytes());
         }
     });
     Server { address, bodies }
