@@ -10,7 +10,7 @@
 //! | key-value bucket `fermata-jobs` | a key for each job that is under way: [`records::JobRecord`] |
 //! | stream `fermata-ID-units`, a work queue | a subject for each unit that has no result, one message at most; a worker's lease is the consumer's ack wait |
 //! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: what came of it ([`records::Outcome`]) |
-//! | object bucket `fermata-ID-results` | results, named by unit and attempt |
+//! | stream `fermata-ID-results` | results in pieces, a subject for each unit and attempt |
 //! | subject `fermata-job.ID.worker`, not stored | what workers say of themselves |
 //! | subject `fermata-job.ID.coordinator`, not stored | questions whether the job is handed out, which its coordinator answers |
 //!
@@ -42,6 +42,7 @@ mod laws;
 mod performing;
 mod presence;
 pub mod records;
+mod results;
 mod worker;
 mod workers;
 
