@@ -93,8 +93,8 @@ impl Heard {
         now_ms.saturating_sub(last.max(self.deaf_until_ms)) > most_ms
     }
 
-    /// Forgets workers that have said nothing since then: they stay as silent as they are, where that is longer ago than
-    /// any silence that is asked for.
+    /// Forgets workers that have said nothing since then. Where nobody asks for a shorter silence than that, they are as
+    /// silent as before.
     pub fn forget(&mut self, before_ms: u64) {
         self.last_ms.retain(|_, last| *last >= before_ms);
     }
