@@ -83,6 +83,11 @@ impl Other {
         self.runtime.block_on(removed).expect(name);
     }
 
+    fn bytes(&self, stream: &str) -> u64 {
+        let stream = self.runtime.block_on(self.jetstream.get_stream(stream));
+        stream.expect("a stream").cached_info().state.bytes
+    }
+
     /// Stores messages of its own until the server is full. Returns how many it took.
     fn fills(&self) -> u64 {
         self.runtime.block_on(async {
@@ -137,8 +142,8 @@ fn a_job_that_is_not_at_the_server_any_more_has_no_results_and_says_what_is_miss
         ),
         (
             "the results",
-            |server| Other::at(server).removes_stream("OBJ_fermata-one-results"),
-            "its stream `OBJ_fermata-one-results` is missing",
+            |server| Other::at(server).removes_stream("fermata-one-results"),
+            "its stream `fermata-one-results` is missing",
         ),
         ("the queue", lose_the_queue, "its queue is missing"),
     ];
@@ -238,4 +243,26 @@ fn a_job_on_a_full_server_says_why_it_stands_still_and_goes_on_once_there_is_roo
     wait_until("the worker's end", || worker.take() == Taken::NoMore);
     let known = Coordinator::known(&connect(&server), &name()).unwrap();
     assert_eq!(known, None);
+}
+
+#[test]
+fn a_result_for_which_there_is_no_room_takes_none_from_others() {
+    let server = Server::start_limited("", ", max_file_store: 400000");
+    let other = Other::at(&server);
+    let coordinator = begin(&server);
+    for unit in 0..2 {
+        coordinator.hand_out(unit);
+    }
+    let worker = worker(&server);
+    let (large, small) = (takes(&worker), takes(&worker));
+    worker.computed(large, vec![1; 1_000_000], 1);
+    let log = || server.log().contains("limits exceeded");
+    wait_until("a server that is full", log);
+    worker.computed(small, vec![2; 10], 1);
+    let result = coordinator.result(small, PATIENCE).unwrap();
+    assert_eq!(result.expect("a result").bytes[..], [2; 10]);
+    coordinator.taken(small, 1);
+    wait_until("an end to all that was stored in vain", || {
+        other.bytes("fermata-one-results") == 0
+    });
 }

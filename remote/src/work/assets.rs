@@ -7,7 +7,6 @@ use async_nats::jetstream::context::{
     ConsumerInfoErrorKind, DeleteStreamErrorKind, GetStreamErrorKind,
 };
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::object_store::{self, InfoErrorKind, ObjectStore};
 use async_nats::jetstream::stream::{
     self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
 };
@@ -16,6 +15,7 @@ use async_nats::jetstream::{self, ErrorCode, kv};
 use super::error::WorkError;
 use super::job_name::JobName;
 use super::records::{JobRecord, MOST_JOB_BYTES, read, to_bytes};
+use super::results::Results;
 use crate::error::chain;
 
 /// The bucket that has a key for each job.
@@ -31,9 +31,7 @@ pub(crate) struct Assets {
     pub(crate) units: Stream,
     pub(crate) consumer: PullConsumer,
     pub(crate) state: kv::Store,
-    pub(crate) results: ObjectStore,
-    /// The stream that holds the chunks of results.
-    pieces: Stream<()>,
+    pub(crate) results: Results,
 }
 
 fn units_name(id: &str) -> String {
@@ -53,7 +51,7 @@ fn streams_of(id: &str) -> [String; 3] {
     [
         units_name(id),
         format!("KV_{}", state_name(id)),
-        format!("OBJ_{}", results_name(id)),
+        results_name(id),
     ]
 }
 
@@ -72,11 +70,6 @@ pub(crate) fn tries_key(unit: u64) -> String {
     format!("tries.{unit}")
 }
 
-/// Returns the name of a result.
-pub(crate) fn object_name(unit: u64, attempt: u32) -> String {
-    format!("{unit}.{attempt}")
-}
-
 impl Assets {
     /// Returns the subject of a unit; for `*`, of all units.
     pub(crate) fn subject(&self, unit: &str) -> String {
@@ -86,26 +79,6 @@ impl Assets {
     /// Returns the unit of a subject.
     pub(crate) fn unit_of(&self, subject: &str) -> Option<u64> {
         subject.strip_prefix(&self.subject(""))?.parse().ok()
-    }
-
-    /// Removes a result, if it is there.
-    ///
-    /// # Errors
-    /// The server cannot do it.
-    pub(crate) async fn remove_result(&self, name: &str) -> Result<(), String> {
-        let info = match self.results.info(name).await {
-            Ok(info) if info.deleted => return Ok(()),
-            Ok(info) => info,
-            Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(chain(&error)),
-        };
-        // The chunks first: the client stores a note of the removal before it removes them, and a full server has no
-        // room for a note.
-        let pieces = format!("$O.{}.C.{}", info.bucket, info.nuid);
-        let purged = self.pieces.purge().filter(pieces).await;
-        purged.map_err(|error| chain(&error))?;
-        let deleted = self.results.delete(name).await;
-        deleted.map_err(|error| chain(&error))
     }
 }
 
@@ -151,11 +124,8 @@ pub(crate) async fn make(
     };
     let state = jetstream.create_key_value(state).await;
     state.map_err(|error| failed(&error))?;
-    let results = object_store::Config {
-        bucket: results_name(&id),
-        ..object_store::Config::default()
-    };
-    let results = jetstream.create_object_store(results).await;
+    let results = Results::config(&results_name(&id), &id);
+    let results = jetstream.get_or_create_stream(results).await;
     results.map_err(|error| failed(&error))?;
     open(jetstream, record).await
 }
@@ -176,18 +146,15 @@ pub(crate) async fn open(
     })?;
     let state = jetstream.get_key_value(state_name(&id)).await;
     let state = state.map_err(|error| failed(&error))?;
-    let results = jetstream.get_object_store(results_name(&id)).await;
+    let results = jetstream.get_stream(results_name(&id)).await;
     let results = results.map_err(|error| failed(&error))?;
-    let pieces = format!("OBJ_{}", results_name(&id));
-    let pieces = jetstream.get_stream_no_info(pieces).await;
-    let pieces = pieces.map_err(|error| failed(&error))?;
+    let results = Results::new(jetstream, results, &id);
     Ok(Assets {
         id,
         units,
         consumer,
         state,
         results,
-        pieces,
     })
 }
 

@@ -11,18 +11,18 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Notify, watch};
 
 use super::assets::{
-    Assets, announce, find_known, make, missing, object_name, outcome_key, remove, reports_of,
-    tries_key,
+    Assets, announce, find_known, make, missing, outcome_key, remove, reports_of, tries_key,
 };
 use super::decision::{Decision, Seen, decide};
 use super::error::{NoResult, WorkError};
 use super::handed_out::{Left, Returned, Units};
 use super::job_name::JobName;
-use super::performing::{Held, NotFetched, fetch, held};
+use super::performing::{Held, held};
 use super::presence::{answer, hear_questions};
 use super::records::{
     JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
 };
+use super::results::NotFetched;
 use super::workers::{JobNow, News};
 use crate::connection::NatsConnection;
 use crate::error::{chain, is_store_full};
@@ -424,7 +424,8 @@ impl Coordinator {
     }
 
     async fn fetch(&self, unit: u64, record: ResultRecord) -> Result<(), String> {
-        match fetch(&self.assets.results, unit, &record, self.most_bytes).await {
+        let results = &self.assets.results;
+        match results.fetch(unit, &record, self.most_bytes).await {
             Ok(bytes) => {
                 lock(&self.state).here(unit, record, bytes);
                 self.changed.notify_all();
@@ -442,9 +443,7 @@ impl Coordinator {
     async fn left(&self, unit: u64, left: Left) -> Result<(), String> {
         let Left { record, rejected } = left;
         let Some(reason) = rejected else {
-            self.assets
-                .remove_result(&object_name(unit, record.attempt))
-                .await?;
+            self.assets.results.remove(unit, record.attempt).await?;
             lock(&self.state).forget(unit);
             return Ok(());
         };
@@ -459,9 +458,7 @@ impl Coordinator {
             let purged = state.purge_expect_revision(key, Some(revision)).await;
             purged.map_err(|error| chain(&error))?;
         }
-        self.assets
-            .remove_result(&object_name(unit, record.attempt))
-            .await?;
+        self.assets.results.remove(unit, record.attempt).await?;
         lock(&self.state).out_again(unit);
         self.nudge.notify_one();
         Ok(())

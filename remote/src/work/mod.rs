@@ -9,7 +9,7 @@
 //! | key-value bucket `fermata-jobs` | a key for each job under way: [`records::JobRecord`] |
 //! | stream `fermata-ID-units`, a work queue | a subject for each unit without a result, at most one message each; a worker's lease is the consumer's ack wait |
 //! | key-value bucket `fermata-ID-state` | `tries.N`: which workers have begun a unit ([`records::Tries`]); `unit.N`: its outcome ([`records::Outcome`]) |
-//! | object bucket `fermata-ID-results` | results, named by unit and attempt |
+//! | stream `fermata-ID-results` | results in chunks, a subject for each unit and attempt |
 //! | subject `fermata-job.ID.worker`, not stored | the workers' reports |
 //! | subject `fermata-job.ID.coordinator`, not stored | questions whether the job is still handed out, which its coordinator answers |
 //!
@@ -41,6 +41,7 @@ mod laws;
 mod performing;
 mod presence;
 pub mod records;
+mod results;
 mod worker;
 mod workers;
 

@@ -1,19 +1,12 @@
 //! Carries out at the server what an attempt asks for, and reads what both coordinator and worker need from there.
 
-use std::time::Duration;
-
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
-use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
 
-use super::assets::{Assets, object_name, outcome_key, tries_key};
+use super::assets::{Assets, outcome_key, tries_key};
 use super::attempt::{Ask, Told};
 use super::records::{Outcome, Record, ResultRecord, Tries, read, to_bytes};
 use crate::error::chain;
-
-/// Time limit for transferring the bytes of a result, one way.
-const TRANSFER: Duration = Duration::from_secs(60);
 
 /// What a key holds.
 pub(crate) enum Held<R> {
@@ -76,18 +69,13 @@ impl Performing<'_> {
             Ask::WriteTries { tries, revision } => self.write(tries, *revision).await,
             Ask::Store { attempt } => {
                 let (bytes, _) = self.result.ok_or("there is no result")?;
-                let name = object_name(self.unit, *attempt);
-                let mut reader = &bytes[..];
-                let put = self.assets.results.put(name.as_str(), &mut reader);
-                let put = tokio::time::timeout(TRANSFER, put).await;
-                put.map_err(|_| "storing the result took too long".to_owned())?
-                    .map_err(|error| chain(&error))?;
+                let results = &self.assets.results;
+                results.store(self.unit, *attempt, bytes).await?;
                 Ok(Told::Done)
             }
             Ask::Commit { attempt } => self.commit(*attempt).await,
             Ask::Drop { attempt } => {
-                let name = object_name(self.unit, *attempt);
-                self.assets.remove_result(&name).await?;
+                self.assets.results.remove(self.unit, *attempt).await?;
                 Ok(Told::Done)
             }
             // The delivery and the graph do these.
@@ -148,59 +136,4 @@ fn failure(ask: &Ask) -> &'static str {
             "it cannot continue"
         }
     }
-}
-
-/// Why a result cannot be used.
-pub(crate) enum NotFetched {
-    /// It is certainly not what its record says.
-    Damaged(String),
-    /// The server cannot deliver it now.
-    NotNow(String),
-}
-
-/// Fetches a result: no more bytes than its record says, and with the hash of its record.
-pub(crate) async fn fetch(
-    results: &ObjectStore,
-    unit: u64,
-    record: &ResultRecord,
-    most_bytes: u64,
-) -> Result<Bytes, NotFetched> {
-    let name = object_name(unit, record.attempt);
-    let damaged = |reason: &str| NotFetched::Damaged(reason.to_owned());
-    if record.size > most_bytes {
-        return Err(damaged("it is larger than a unit's result can be"));
-    }
-    let info = match results.info(&name).await {
-        Ok(info) => info,
-        Err(error) if error.kind() == InfoErrorKind::NotFound => {
-            return Err(damaged("it does not exist"));
-        }
-        Err(error) => return Err(NotFetched::NotNow(chain(&error))),
-    };
-    let is_link = info.options.is_some_and(|options| options.link.is_some());
-    if info.deleted || is_link || info.size as u64 != record.size {
-        return Err(damaged("it is not what was committed"));
-    }
-    let bring = async {
-        let object = results.get(&name).await;
-        let object = object.map_err(|error| chain(&error))?;
-        let mut bytes = Vec::with_capacity(info.size);
-        // One byte more would show that there are too many.
-        let mut limited = object.take(record.size + 1);
-        let read = limited.read_to_end(&mut bytes).await;
-        read.map(|_| bytes).map_err(|error| error.to_string())
-    };
-    let brought = tokio::time::timeout(TRANSFER, bring).await;
-    let bytes = brought
-        .map_err(|_| damaged("it did not arrive in time, as if parts of it were missing"))?
-        .map_err(NotFetched::NotNow)?;
-    if sha256(&bytes) != record.sha256 {
-        return Err(damaged("its bytes are not those that were committed"));
-    }
-    Ok(bytes.into())
-}
-
-/// Returns the SHA-256 as hexadecimal digits.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    fermata_files::sha256(bytes)
 }

@@ -55,7 +55,7 @@ pub struct JobRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outcome {
-    /// A result, which is in the object bucket.
+    /// A result, which is in the stream of results.
     Result(ResultRecord),
     /// It was given up.
     GivenUp {

@@ -16,8 +16,9 @@ use super::finding::wait_for_job;
 use super::given::{Taken, WorkerSpec};
 use super::in_hand::{InHand, WorkEnd};
 use super::job_name::JobName;
-use super::performing::{Performing, sha256};
+use super::performing::Performing;
 use super::records::{JobRecord, WorkerReport, cut, to_bytes};
+use super::results::sha256;
 use crate::connection::NatsConnection;
 use crate::lock::lock;
 

@@ -254,7 +254,10 @@ fn what_is_no_distribution_is_refused_and_changes_nothing() {
     for wrong in [nan, negative, [0.0; 7], [3.0; 7], [f32::INFINITY; 7]] {
         let faces = vec![face(1, Some(sure(Happy))), face(2, Some(wrong))];
         let error = send(&mut actor, ms(50), faces).unwrap_err().to_string();
-        assert!(error.starts_with("face 1 has the probabilities ["), "{error}");
+        assert!(
+            error.starts_with("face 1 has the probabilities ["),
+            "{error}"
+        );
     }
     let out = send(&mut actor, ms(100), looks(Happy)).unwrap();
     close(happy(&out).1, 1.0 - 0.670_320);
