@@ -80,7 +80,7 @@ fn what_is_wrong_with_a_document_is_one_sentence_at_its_place() {
         ("seed: 1\nnames: 5\n", "tr.yaml:2:8: expected a list"),
         (
             "seed: 1\n---\nseed: 2\n",
-            "tr.yaml:2:1: a second document begins here, but one is all that is read",
+            "tr.yaml:3:1: a second document begins here, but one is all that is read",
         ),
     ] {
         assert_eq!(read(text).unwrap_err().to_string(), told, "{text}");
