@@ -14,7 +14,7 @@ fn what_was_waiting_for_a_node_when_a_run_was_stopped_is_abandoned_before_it() {
 fermata: 1
 streams: {a: x}
 nodes:
-  source: {use: test_source, each: stream}
+  source: {use: test_source, each: stream, rate: 10000}
   slow:   {use: identity, each: stream, in: source, work: 1ms, queue: {capacity: 4}}
   end:    {use: discard, in: slow}
 ";
