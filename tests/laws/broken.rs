@@ -94,6 +94,13 @@ impl<'a> Laws<'a> {
     pub(crate) fn books(&mut self) {
         let imbalances = self.report().imbalances.clone();
         self.broken.extend(imbalances);
+        // Each loss names one place: "abandoned before n3@s0", "failed at n3@s0".
+        let streams = self.report().streams.values();
+        let sinks = streams.flat_map(|stream| stream.sinks.values());
+        let losses = sinks.flat_map(|sink| sink.losses.keys());
+        let places = |loss: &str| loss.matches(" at ").count() + loss.matches(" before ").count();
+        let unclear: BTreeSet<String> = losses.filter(|loss| places(loss) > 1).cloned().collect();
+        self.broken.extend(unclear);
     }
 
     /// Checks that observers are told the same of each packet as the books record.
