@@ -95,7 +95,8 @@ fn what_latencies_from_other_machines_are_worth_is_told_wherever_they_are_shown(
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let error_ms = report["site"]["latency_error_ms"].as_f64().unwrap();
     assert!(error_ms >= error_s * 1e3 - 1e-6, "{error_ms} {error_s}");
-    // Every packet seems to have been under way for as long as the gate's clock is behind, and that is within the error.
+    // Every packet seems to have been under way for as long as the gate's clock is behind, and that is within the
+    // error.
     let latency = &report["streams"]["door"]["sinks"]["log"]["latency_ms"];
     let p50_ms = latency["p50"].as_f64().unwrap();
     assert!(

@@ -2,9 +2,9 @@
 //!
 //! # What it solves
 //!
-//! - **Unnoticed loss.** Every queue is bounded and has a policy for when it is full. A packet that does not arrive is
-//!   counted where it was lost, by cause, and the books are checked at the end of every run: a packet that is neither
-//!   delivered nor accounted for is an error.
+//! - **Unnoticed loss.** Every queue of packets is bounded and has a policy for when it is full. A packet that does not
+//!   arrive is counted where it was lost, by cause, and the books are checked at the end of every run: a packet that is
+//!   neither delivered nor accounted for is an error.
 //! - **One slow or dead stream that stops all.** Queues, order, pacing and restarts belong to a stream; shared actors
 //!   serve streams in turn.
 //! - **Joins that guess.** Packets are matched by (stream, sequence). Progress marks travel beside the queues and

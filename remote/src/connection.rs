@@ -79,8 +79,8 @@ impl NatsConnection {
         Self::connect_part(address, credentials, site, None, codecs)
     }
 
-    /// Connects the part of a site that runs on `machine`, if any. Answers come to subjects of this machine's own, which
-    /// no other machine needs permission to receive.
+    /// Connects the part of a site that runs on `machine`, if any. Answers come to subjects of this machine's own,
+    /// which no other machine needs permission to receive.
     ///
     /// # Errors
     /// See [`NatsConnection::connect`].

@@ -350,9 +350,9 @@ impl SitePart {
         true
     }
 
-    /// Returns the number of this part's own record in the store, and writes the record again if it is missing or cannot
-    /// be read. None if another program has taken this part's place, which is announced; if another part must come first;
-    /// or if somebody has written meanwhile.
+    /// Returns the number of this part's own record in the store, and writes the record again if it is missing or
+    /// cannot be read. None if another program has taken this part's place, which is announced; if another part must
+    /// come first; or if somebody has written meanwhile.
     async fn own_record(&self) -> Result<Option<u64>, String> {
         let subject = self.records.part_subject(&self.spec.machine);
         let known = match self.records.read::<PartMessage>(&subject).await {

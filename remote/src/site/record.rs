@@ -140,7 +140,8 @@ impl Records {
         .await
     }
 
-    /// Writes a message. Returns its number in the store; none if somebody has written since the given number (0: ever).
+    /// Writes a message. Returns its number in the store; none if somebody has written since the given number (0:
+    /// ever).
     pub(super) async fn write(
         &self,
         subject: String,
