@@ -89,12 +89,17 @@ nodes:
   s: {use: synthetic_faces, each: stream, count: 100000, width: 160, height: 120, faces: 1}
   d: {use: detect_faces, in: s, every: 100000}
   stuck: {use: inject_faults, in: d, stall_after: 50}
+  seen: {use: write_csv, in: d, path: \"${run.dir}/seen.csv\"}
   e: {use: write_csv, each: stream, in: stuck, path: \"${run.dir}/${stream.name}.csv\"}
   v: {use: write_video, each: stream, in: s, path: \"${run.dir}/${stream.name}.mp4\"}
 run: {clock: asap, drain: 10m}
 ",
     );
     let mut run = place.start(&[], "a.csv.part", 1500);
+    // What `seen` has got was sent to `stuck` as well: it has the packet that it stalls at,
+    // however early the signal comes.
+    let seen = place.path("o/seen.csv.part");
+    wait_until("the packet that stalls", || seen.exists() && rows(&seen) > 50);
     send(&run, "INT");
     // The first signal finishes what can be finished, then waits for the rest.
     wait_until("the video has its name", || place.path("o/a.mp4").exists());
