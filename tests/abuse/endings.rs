@@ -99,7 +99,9 @@ run: {clock: asap, drain: 10m}
     // What `seen` has got was sent to `stuck` as well: it has the packet that it stalls at,
     // however early the signal comes.
     let seen = place.path("o/seen.csv.part");
-    wait_until("the packet that stalls", || seen.exists() && rows(&seen) > 50);
+    wait_until("the packet that stalls", || {
+        seen.exists() && rows(&seen) > 50
+    });
     send(&run, "INT");
     // The first signal finishes what can be finished, then waits for the rest.
     wait_until("the video has its name", || place.path("o/a.mp4").exists());
