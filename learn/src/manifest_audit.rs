@@ -165,9 +165,18 @@ struct Seen<'a> {
     first: usize,
 }
 
-impl Audit {
-    /// Audits all rows and images of manifests. `watch` is called with the progress.
-    pub fn of(manifests: &[Named], watch: Watch<'_>) -> Self {
+/// What the images of manifests show.
+struct Looked<'a> {
+    /// Rows whose image can be read, each the first of its picture so far.
+    seen: Vec<Seen<'a>>,
+    /// Images that cannot be read or are not those of the manifest, and why.
+    unreadable: Vec<(PathBuf, String)>,
+    /// Their number, by manifest.
+    bad: HashMap<u32, usize>,
+}
+
+impl<'a> Looked<'a> {
+    fn at(manifests: &'a [Named], watch: Watch<'_>) -> Self {
         let rows: Vec<RowAt> = manifests
             .iter()
             .zip(0..)
@@ -196,27 +205,36 @@ impl Audit {
                 *bad.entry(at.manifest).or_default() += 1;
             }
             if let Ok(picture) = answer {
+                let first = seen.len();
                 seen.push(Seen {
                     at,
                     row,
                     picture,
-                    first: seen.len(),
+                    first,
                 });
             }
         }
+        Self {
+            seen,
+            unreadable,
+            bad,
+        }
+    }
+}
+
+impl Audit {
+    /// Audits all rows and images of manifests. `watch` is called with the progress.
+    pub fn of(manifests: &[Named], watch: Watch<'_>) -> Self {
+        let Looked {
+            mut seen,
+            unreadable,
+            bad,
+        } = Looked::at(manifests, watch);
         let groups = one_picture(&seen, |seen| (seen.row.is_drawn(), &seen.picture), watch);
         for group in &groups {
             for &place in group {
                 seen[place].first = group[0];
             }
-        }
-        let pairs = pairs(&seen, &groups);
-        let mut pairs_by_place = BTreeMap::new();
-        for pair in &pairs {
-            let counts: &mut PairCounts = pairs_by_place.entry(pair.place).or_default();
-            counts.same_bytes += usize::from(pair.same_bytes);
-            counts.same_picture += usize::from(!pair.same_bytes);
-            counts.two_labels += usize::from(pair.two_labels);
         }
         let distinct = |of: &dyn Fn(&Seen<'_>) -> bool| {
             let mut firsts: Vec<usize> = seen.iter().filter(|s| of(s)).map(|s| s.first).collect();
@@ -231,10 +249,11 @@ impl Audit {
             pictures: distinct(&|seen| seen.at.manifest == number),
             unreadable_or_stale: bad.get(&number).copied().unwrap_or(0),
         });
+        let pairs = pairs(&seen, &groups);
         Self {
             manifests: audited.collect(),
             pictures: distinct(&|_| true),
-            pairs_by_place,
+            pairs_by_place: counted(&pairs),
             shared_sources: shared(manifests, &seen),
             pairs,
             unreadable,
@@ -309,6 +328,17 @@ fn pairs(seen: &[Seen<'_>], groups: &[Vec<usize>]) -> Vec<Pair> {
         }
     }
     pairs
+}
+
+fn counted(pairs: &[Pair]) -> BTreeMap<Place, PairCounts> {
+    let mut by_place: BTreeMap<Place, PairCounts> = BTreeMap::new();
+    for pair in pairs {
+        let counts = by_place.entry(pair.place).or_default();
+        counts.same_bytes += usize::from(pair.same_bytes);
+        counts.same_picture += usize::from(!pair.same_bytes);
+        counts.two_labels += usize::from(pair.two_labels);
+    }
+    by_place
 }
 
 /// Returns all pairs of sources (of manifests) that have pictures in common.

@@ -100,41 +100,17 @@ impl NatsConnection {
                     reason: error.to_string(),
                 })?;
         let (link_sender, link) = watch::channel(Link::default());
-        let link_sender = Arc::new(link_sender);
-        let forbidden = Arc::new(Mutex::new(None));
-        let forbidding = Arc::clone(&forbidden);
+        let forbidden: Arc<Mutex<Option<String>>> = Arc::default();
         let options = credentials
             .options()?
             .name(format!("fermata {site}"))
-            .custom_inbox_prefix(inbox(site, machine))
-            .connection_timeout(REQUEST_TIMEOUT)
-            .request_timeout(Some(REQUEST_TIMEOUT))
-            .ping_interval(PING_EVERY)
-            .reconnect_delay_callback(pause)
-            .event_callback(move |event| {
-                if let Event::ServerError(ServerError::Other(said)) = &event
-                    && said.starts_with(FORBIDDEN)
-                {
-                    *lock(&forbidding) = Some(said.clone());
-                }
-                let link = Arc::clone(&link_sender);
-                async move { note(&link, &event) }
-            });
+            .custom_inbox_prefix(inbox(site, machine));
+        let options = watched(options, link_sender, Arc::clone(&forbidden));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let connected = runtime.block_on(open(server, options, &shown));
-        let connected = connected.map_err(|error| match error {
-            RemoteError::Refused {
-                address, reason, ..
-            } => RemoteError::Refused {
-                address,
-                what: credentials.shown(),
-                reason,
-            },
-            other => other,
-        })?;
-        let (client, jetstream) = connected;
+        let opened = open(server, options, &shown, credentials);
+        let (client, jetstream) = runtime.block_on(opened)?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -299,10 +275,34 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
     }
 }
 
+/// Adds how a connection lasts, and who is told: `link` of each change, `forbidden` of each missing permission.
+fn watched(
+    options: ConnectOptions,
+    link: watch::Sender<Link>,
+    forbidden: Arc<Mutex<Option<String>>>,
+) -> ConnectOptions {
+    let link = Arc::new(link);
+    options
+        .connection_timeout(REQUEST_TIMEOUT)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .ping_interval(PING_EVERY)
+        .reconnect_delay_callback(pause)
+        .event_callback(move |event| {
+            if let Event::ServerError(ServerError::Other(said)) = &event
+                && said.starts_with(FORBIDDEN)
+            {
+                *lock(&forbidden) = Some(said.clone());
+            }
+            let link = Arc::clone(&link);
+            async move { note(&link, &event) }
+        })
+}
+
 async fn open(
     server: ServerAddr,
     options: ConnectOptions,
     shown: &str,
+    credentials: &Credentials,
 ) -> Result<(Client, jetstream::Context), RemoteError> {
     let address = shown.to_owned();
     let client = options.connect(server).await.map_err(|error| {
@@ -311,7 +311,7 @@ async fn open(
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 RemoteError::Refused {
                     address,
-                    what: "these credentials".to_owned(),
+                    what: credentials.shown(),
                     // The sources of the error only repeat this.
                     reason: error.kind().to_string(),
                 }

@@ -52,56 +52,58 @@ pub(crate) fn crossings(
     let crossing: Vec<&Way> = ways.iter().filter(|way| way.there != way.here).collect();
     once(wired, &reaching, &crossing, problems);
     qualities(wired, &crossing, problems);
-    let mut found: BTreeMap<(usize, usize, &str), Vec<&Way>> = BTreeMap::new();
+    let mut found: BTreeMap<(OutputRef, &str), Vec<&Way>> = BTreeMap::new();
     for &way in &crossing {
-        let key = (way.from.node, way.from.output, way.here);
-        found.entry(key).or_default().push(way);
+        found.entry((way.from, way.here)).or_default().push(way);
     }
     let carried = carried(wired);
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut crossings = Vec::new();
-    for ((node, output, machine), ways) in found {
-        let Some(span) = ways.first().map(|way| way.span) else {
-            continue;
-        };
-        let from = &wired[node].draft.name;
-        let name = format!("{from}-{machine}");
+    for ((from, machine), ways) in found {
+        let name = format!("{}-{machine}", wired[from.node].draft.name);
         let is_taken = wired.iter().any(|other| other.draft.name == name);
         if is_taken || name.len() > MOST_NAME || !names.insert(name.clone()) {
-            let message = format!(
-                "the edge from `{from}` to machine `{machine}` would be called `{name}`, which is taken or longer than {MOST_NAME} characters"
-            );
-            problems.push(Problem::at(span, message).help("give the node another name"));
+            problems.push(misnamed(wired, ways[0], &name));
         }
-        let form = form(&carried[node][output], codecs);
-        let Some(carries) = problems.note(form.map_err(|what| uncarried(wired, &ways, &what)))
-        else {
-            continue;
-        };
-        let consumers: BTreeSet<usize> = ways.iter().map(|way| way.to).collect();
-        let queues: Vec<&QueueSpec> = consumers
-            .iter()
-            .map(|&consumer| &wired[consumer].draft.queue)
-            .collect();
-        let mut queue = queue(&queues);
-        if queue.full == WhenFull::Block {
-            let held = held_behind(wired, &consumers, machine);
-            queue.capacity = queue.capacity.max(held);
+        let form = form(&carried[from.node][from.output], codecs);
+        let form = form.map_err(|what| uncarried(wired, ways[0], &what));
+        if let Some(carries) = problems.note(form) {
+            crossings.push(crossing_of(wired, &ways, name, carries));
         }
-        crossings.push(Crossing {
-            from: OutputRef { node, output },
-            to: machine.to_owned(),
-            name,
-            carries,
-            streams: ways
-                .iter()
-                .map(|way| (way.stream.to_owned(), way.there.to_owned()))
-                .collect(),
-            queue,
-            consumers,
-        });
     }
     crossings
+}
+
+/// Returns the edge that streams use together, of at least one.
+fn crossing_of(
+    wired: &[Wired],
+    ways: &[&Way<'_>],
+    name: String,
+    carries: &'static str,
+) -> Crossing {
+    let first = ways[0];
+    let consumers: BTreeSet<usize> = ways.iter().map(|way| way.to).collect();
+    let queues: Vec<&QueueSpec> = consumers
+        .iter()
+        .map(|&consumer| &wired[consumer].draft.queue)
+        .collect();
+    let mut queue = queue(&queues);
+    if queue.full == WhenFull::Block {
+        let held = held_behind(wired, &consumers, first.here);
+        queue.capacity = queue.capacity.max(held);
+    }
+    Crossing {
+        from: first.from,
+        to: first.here.to_owned(),
+        name,
+        carries,
+        streams: ways
+            .iter()
+            .map(|way| (way.stream.to_owned(), way.there.to_owned()))
+            .collect(),
+        queue,
+        consumers,
+    }
 }
 
 /// Maximum length of an edge's name.
@@ -283,8 +285,15 @@ fn form(carried: &[Carried], codecs: &Codecs) -> Result<&'static str, String> {
     }
 }
 
-fn uncarried(wired: &[Wired], ways: &[&Way<'_>], what: &str) -> Problem {
-    let way = ways[0];
+fn misnamed(wired: &[Wired], way: &Way<'_>, name: &str) -> Problem {
+    let message = format!(
+        "the edge from `{}` to machine `{}` would be called `{name}`, which is taken or longer than {MOST_NAME} characters",
+        wired[way.from.node].draft.name, way.here
+    );
+    Problem::at(way.span, message).help("give the node another name")
+}
+
+fn uncarried(wired: &[Wired], way: &Way<'_>, what: &str) -> Problem {
     let message = format!(
         "the packets from `{}` on machine `{}` to `{}` on `{}` cannot travel: they are {what}",
         wired[way.from.node].draft.name, way.there, wired[way.to].draft.name, way.here

@@ -179,7 +179,7 @@ pub struct InputSpec {
 }
 
 /// An output of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutputRef {
     /// Index of the node.
     pub node: usize,

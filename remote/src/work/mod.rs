@@ -51,5 +51,6 @@ pub use given::{Taken, WorkerSpec};
 pub use handed_out::Returned;
 pub use job_name::JobName;
 pub use presence::end_job;
+pub use records::WorkerReport;
 pub use worker::Worker;
 pub use workers::{Counted, JobNow, WorkerNow};

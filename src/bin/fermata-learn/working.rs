@@ -15,7 +15,7 @@ use fermata_jobs::elsewhere::{Given, Giver, Gives};
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::write_softlabels;
 use fermata_remote::NatsConnection;
-use fermata_remote::work::{JobName, Taken, Worker, WorkerSpec, end_job};
+use fermata_remote::work::{JobName, Taken, Worker, WorkerReport, WorkerSpec, end_job};
 
 use crate::graph_run::GraphRun;
 use crate::program::PROGRAM;
@@ -91,20 +91,7 @@ fn take_part(
     worker.begin(differs);
     let giver = Arc::new(Giver(Box::new(Working(Arc::clone(&worker)))));
     let looked_at = Arc::clone(&worker);
-    let says = move || {
-        let report = looked_at.report();
-        let mut line = format!(
-            "{} units, {} rows done; {} at work, {} came too late",
-            report.units,
-            report.rows,
-            report.working.len(),
-            report.late
-        );
-        if let Some(obstacle) = report.obstacle {
-            line += &format!("; no progress: {obstacle}");
-        }
-        Some(line)
-    };
+    let says = move || Some(progress_of(&looked_at.report()));
     let text = plan.at_a_worker(arguments.readers);
     let code = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)
         .reading(manifests)
@@ -122,6 +109,20 @@ fn take_part(
         );
     }
     code
+}
+
+fn progress_of(report: &WorkerReport) -> String {
+    let mut line = format!(
+        "{} units, {} rows done; {} at work, {} came too late",
+        report.units,
+        report.rows,
+        report.working.len(),
+        report.late
+    );
+    if let Some(obstacle) = &report.obstacle {
+        line += &format!("; no progress: {obstacle}");
+    }
+    line
 }
 
 /// Returns a worker name that no other process has, made of permitted characters.
