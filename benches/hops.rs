@@ -2,7 +2,8 @@
 //! function call: `cargo bench --bench hops`.
 //!
 //! Criterion reports the time for one packet, from the first capture to the last delivery, without starting the graph.
-//! `benches/peers/hops.py` runs the same graphs beside GStreamer.
+//! `benches/peers/hops.py` runs the same graphs beside GStreamer and the flume channels, for which it asks this program:
+//! `hops flume HOPS PACKETS` sends packets through them once.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use fermata_engine::{
     AnyPayload, Capture, Envelope, Graph, LoadOptions, Packet, Payload, Registry, RunOptions,
     RunningGraph, Stream,
@@ -116,4 +117,16 @@ fn hops(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, hops);
-criterion_main!(benches);
+
+fn main() {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, hops, count] = &given[..]
+        && what == "flume"
+    {
+        let [hops, count] = [hops, count].map(|number| number.parse().expect("a number"));
+        run_flume(hops as usize, count);
+        return;
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
