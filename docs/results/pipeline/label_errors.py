@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Holds labels that an audit ranks as likely wrong against another labelling of the same pictures.
+
+    label_errors.py AUDIT_FOLDER MANIFEST.csv OTHER_MANIFEST.csv     rows are joined by sha256
+
+Of the manifest's test rows, without those whose picture is also in another split, prints for the first N of `label_errors.csv`, for all
+of it, and for the rows that are not in it, how often the other labelling contradicts the label, and how often it gives the suggested one.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+audit, manifest, other = map(Path, sys.argv[1:])
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+rows = rows_of(manifest)
+seen = {row["sha256"] for row in rows if row["split"] != "test"}
+test = [row for row in rows if row["split"] == "test" and row["sha256"] not in seen]
+says = {row["sha256"]: row["label"] for row in rows_of(other)}
+ranked = [row for row in rows_of(audit / "label_errors.csv") if row["split"] == "test" and row["sha256"] not in seen]
+listed = {row["sha256"] for row in ranked}
+
+
+def show(name, rows):
+    known = [row for row in rows if row["sha256"] in says]
+    contradicts = sum(says[row["sha256"]] != row["label"] for row in known)
+    line = f"{name:18} {len(rows):5} rows, {len(known):5} in both: contradicted {contradicts / len(known):.3f}"
+    if "suggested" in rows[0]:
+        agrees = sum(says[row["sha256"]] == row["suggested"] for row in known)
+        line += f", as suggested {agrees / len(known):.3f}"
+    print(line)
+
+
+show("all test rows", test)
+for count in [50, 100, 200]:
+    show(f"the first {count}", ranked[:count])
+show("all that are listed", ranked)
+show("not listed", [row for row in test if row["sha256"] not in listed])
