@@ -10,8 +10,8 @@ use async_nats::Subject;
 use crate::claim::Claim;
 use crate::edge::wire::SettledMessage;
 
-/// Least time between the starts of two messages.
-const PAUSE_MS: u64 = 20;
+/// Least time between the starts of two messages. What a dead end had settled since its last message comes again.
+const PAUSE_MS: u64 = 50;
 
 /// See the module documentation.
 pub(crate) struct Memory {
