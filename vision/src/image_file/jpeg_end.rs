@@ -29,10 +29,11 @@ pub(super) fn of(bytes: &[u8]) -> End {
     loop {
         // Markers may be padded by repeating their first byte; bytes that are not a marker are skipped, as decoders do.
         let rest = bytes.get(at..).unwrap_or_default();
-        let Some(marker) = rest
-            .windows(2)
-            .position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0x01 | 0xD0..=0xD7 | 0xFF))
-        else {
+        let is_marker = |&first: &usize| {
+            let name = rest.get(first + 1);
+            name.is_some_and(|name| !matches!(name, 0 | 0x01 | 0xD0..=0xD7 | 0xFF))
+        };
+        let Some(marker) = memchr::memchr_iter(0xFF, rest).find(is_marker) else {
             let is_filled = !bytes.ends_with(&[0; NEVER_FILLED]);
             return if scans.are_enough() && at <= bytes.len() && is_filled {
                 End::Open
