@@ -1,7 +1,7 @@
 //! How signals end a run: the first drains it, the second stops it, the third ends the process. The live page can
 //! request the first two.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,6 @@ pub(crate) struct Interrupts {
     handle: Arc<OnceLock<RunHandle>>,
     /// What drains the run, if not the run itself.
     drain: Arc<OnceLock<Drain>>,
-    /// Whether all nodes have been created.
-    has_begun: Arc<AtomicBool>,
 }
 
 impl Interrupts {
@@ -149,11 +147,6 @@ impl Interrupts {
         }
     }
 
-    /// Notes that all nodes of the run exist: from now on there is something to finish.
-    pub(crate) fn begun(&self) {
-        self.has_begun.store(true, Ordering::Relaxed);
-    }
-
     /// Returns the number of signals so far; requests count as the signals they stand for.
     pub(crate) fn count(&self) -> u8 {
         self.count.load(Ordering::Relaxed)
@@ -170,7 +163,7 @@ impl Interrupts {
         };
         match count {
             0 => {}
-            1 if self.has_begun.load(Ordering::Relaxed) => {
+            1 if handle.has_started() => {
                 tracing::warn!("finishing what is in flight; interrupt again to stop at once");
                 self.drain(handle);
             }

@@ -180,7 +180,6 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
             return Err(error.context("nothing was started"));
         }
     };
-    interrupts.begun();
     served.ready();
     let report = wait(running, &mut progress, &mut lives);
     let report = of_site(report, &lent, &lives);

@@ -77,13 +77,10 @@ nodes:
         &[],
     );
     browser.go(&run.url);
-    browser.wait_for(&state("yard", "reconnecting"));
     let reason = format!(
         "{}.textContent.includes('Connection refused')",
         tile("yard", ".reason")
     );
-    browser.wait_for(&reason);
-    browser.wait_for(&says("bottleneck", "yard is reconnecting"));
     browser.wait_for(&says("log", "capture@yard has lost its source"));
     browser.wait_for(&says(
         "bottleneck",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fermata_engine::statistics::NodeState;
 use fermata_engine::{Registry, RunOptions};
 
 use crate::support::{assert_balanced, run, start, start_with, wait_until};
@@ -73,12 +74,16 @@ fn a_stop_counts_what_it_abandons() {
 fermata: 1
 nodes:
   source: {use: test_source}
-  slow:   {use: identity, in: source, work: 1ms}
+  slow:   {use: identity, in: source, work: 200ms}
   end:    {use: discard, in: slow}
 ",
     );
     let handle = running.handle();
-    wait_until("packets", || handle.report().nodes["end"].processed >= 5);
+    wait_until("a full queue", || {
+        let nodes = handle.snapshot().nodes;
+        let mut sources = nodes.iter().filter(|node| node.place.node == "source");
+        sources.any(|source| source.state == NodeState::Blocked)
+    });
     handle.stop();
     let report = running.wait();
     assert_balanced(&report);

@@ -182,8 +182,11 @@ fn a_provider_gives_units_two_at_a_time_and_hears_how_each_ended() {
     *LEDGER.lock().unwrap() = Some(Arc::clone(&ledger));
     let refused = start(Services::new()).map(drop).unwrap_err().to_string();
     assert!(refused.contains("needs `Ledger`"), "{refused}");
+    // No unit is given before somebody listens.
+    let to_do = ledger.to_do.lock().unwrap();
     let running = start(Services::new().with(Arc::clone(&ledger))).expect("a graph that starts");
     let events = running.handle().subscribe();
+    drop(to_do);
     let report = running.wait();
     assert_balanced(&report);
     let mut committed = ledger.committed.lock().unwrap().clone();

@@ -374,6 +374,11 @@ impl RunHandle {
         self.open_stream(name, uri, None)
     }
 
+    /// Returns whether all nodes of the graph have been created, so that its sources may capture.
+    pub fn has_started(&self) -> bool {
+        self.core.has_started()
+    }
+
     /// Declares that no further stream will be added, so that the run ends when the present streams have ended.
     pub fn streams_complete(&self) {
         self.tell(GraphEvent::StreamsComplete);

@@ -171,8 +171,9 @@ impl Seek for PartFile {
     }
 }
 
-impl Drop for PartFile {
-    fn drop(&mut self) {
+impl PartFile {
+    /// Removes the part where nothing of it is to be kept.
+    fn tidy(&self) {
         let is_left = match self.unfinished {
             None => return,
             Some(Unfinished::Removed) => false,
@@ -189,6 +190,14 @@ impl Drop for PartFile {
             let part = self.part.display();
             tracing::warn!("cannot remove the incomplete file `{part}`: {error}");
         }
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        self.tidy();
+        // Closing alone does not unlock it while a process that is just being started has a copy of the descriptor.
+        let _ = self.file.unlock();
     }
 }
 

@@ -228,21 +228,31 @@ mod tests {
         assert_eq!(sizes, [540u16.to_be_bytes(), 960u16.to_be_bytes()].concat());
     }
 
+    struct Ending<'a>(&'a Video);
+
+    impl Drop for Ending<'_> {
+        fn drop(&mut self) {
+            self.0.end();
+        }
+    }
+
     #[test]
     fn nothing_is_encoded_that_nobody_asked_for() {
         let hub = Arc::new(FrameHub::of_node("draw"));
         let video = Video::new(Some(Arc::clone(&hub)));
+        let mut encoded = video.encoded();
+        for _ in 0..100 {
+            hub.publish("door", shown(16, 16));
+            hub.publish("hall", shown(16, 16));
+        }
+        // Two browsers ask, and one picture serves both.
+        let newest = video.newest("door");
+        assert!(video.picture("door", newest).is_none());
+        assert!(video.picture("door", newest).is_none());
         std::thread::scope(|scope| {
             scope.spawn(|| video.encode_until_over());
-            let mut encoded = video.encoded();
-            for _ in 0..100 {
-                hub.publish("door", shown(16, 16));
-                hub.publish("hall", shown(16, 16));
-            }
-            // Two browsers ask, and one picture serves both.
-            let newest = video.newest("door");
-            assert!(video.picture("door", newest).is_none());
-            assert!(video.picture("door", newest).is_none());
+            // Also if an assertion fails: the scope waits for its thread.
+            let end = Ending(&video);
             let waited = tokio::runtime::Builder::new_current_thread()
                 .build()
                 .unwrap();
@@ -252,7 +262,7 @@ mod tests {
             hub.publish("door", shown(16, 16));
             assert_eq!(video.picture("door", newest).unwrap().number, 100);
             assert_eq!(video.pictures_encoded(), 1);
-            video.end();
+            drop(end);
         });
         assert_eq!(video.pictures_encoded(), 1);
     }

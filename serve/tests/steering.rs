@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Registry, RunHandle, Setup};
-use fermata_serve::{Numbers, Token};
+use fermata_serve::{Numbers, StreamNumbers, Token};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,11 +19,21 @@ fn post(served: &Served, path: &str, body: &str) -> (u16, String) {
 
 /// Waits until the numbers show a stream in a state.
 fn wait_for(browser: &mut Browser, stream: &str, state: &str) -> Numbers {
+    wait_until(browser, stream, |known| known.state == state).0
+}
+
+/// Waits until the numbers show a stream as it is to be; returns them, and what they say of it.
+fn wait_until(
+    browser: &mut Browser,
+    stream: &str,
+    is: impl Fn(&StreamNumbers) -> bool,
+) -> (Numbers, StreamNumbers) {
     loop {
         let numbers: Numbers = serde_json::from_value(browser.text("numbers")).unwrap();
         let mut streams = numbers.streams.iter();
-        if streams.any(|known| known.name == stream && known.state == state) {
-            return numbers;
+        if let Some(known) = streams.find(|known| known.name == stream && is(known)) {
+            let known = known.clone();
+            return (numbers, known);
         }
     }
 }
@@ -37,15 +47,15 @@ fn streams_are_added_removed_and_opened_again() {
     wait_for(&mut browser, "yard", "running");
     let removed = post(&served, "/streams/remove", r#"{"name": "yard"}"#);
     assert_eq!(removed, (200, "yard ends\n".to_owned()));
-    let numbers = wait_for(&mut browser, "yard", "over");
-    let over = numbers.streams.iter().find(|stream| stream.name == "yard");
-    let reason = over.unwrap().reason.clone().unwrap();
+    let is_over = |stream: &StreamNumbers| stream.state == "over" && stream.reason.is_some();
+    let (_, over) = wait_until(&mut browser, "yard", is_over);
+    let reason = over.reason.unwrap();
     assert!(reason.starts_with("it was asked to end"), "{reason}");
     let again = post(&served, "/streams/reconnect", r#"{"name": "yard"}"#);
     assert_eq!(again, (200, "yard.2 begins\n".to_owned()));
-    let numbers = wait_for(&mut browser, "yard.2", "running");
-    let before = numbers.streams.iter().find(|stream| stream.name == "yard");
-    let before = before.unwrap();
+    wait_for(&mut browser, "yard.2", "running");
+    let is_reopened = |stream: &StreamNumbers| stream.reopened_as.is_some();
+    let (_, before) = wait_until(&mut browser, "yard", is_reopened);
     assert_eq!(before.reopened_as.as_deref(), Some("yard.2"));
     assert_eq!(
         before.reason.as_deref(),

@@ -42,6 +42,7 @@ nodes:
   b: {use: synthetic_faces, count: 100, fps: 100, seed: 2, width: 160, height: 120}
   da: {use: detect_faces, in: a, every: 1000}
   db: {use: detect_faces, in: b, every: 1000}
+  seen: {use: write_csv, in: da, path: \"${run.dir}/seen.csv\"}
   stuck: {use: inject_faults, in: da, stall_after: 50}
   log: {use: write_csv, in: [stuck, db], path: \"${run.dir}/faces.csv\"}
 run: {clock: live, drain: 1s}
@@ -49,7 +50,10 @@ run: {clock: live, drain: 1s}
     );
     let mut run = place.start(&[], "faces.csv.part", 5000);
     let part = place.path("o/faces.csv.part");
-    wait_until("all of b", || rows(&part) >= 150);
+    let seen = place.path("o/seen.csv.part");
+    wait_until("all of b, and what stalls", || {
+        rows(&part) >= 150 && rows(&seen) > 50
+    });
     send(&run, "INT");
     assert_eq!(run.wait().unwrap().code(), Some(1));
     let text = fs::read_to_string(&part).unwrap();
@@ -169,10 +173,11 @@ fn a_limit_of_processor_time_drains_once_however_often_it_is_told() {
 #[test]
 fn signals_within_a_moment_are_one() {
     let place = Place::new(GRAPH);
-    let run = place.start(&LONG, "a.csv.part", 2000);
-    let script = format!("for i in 1 2 3 4 5; do kill -INT {}; done", run.id());
-    place.script(&script);
-    let mut run = run;
+    let mut run = place.start(&LONG, "a.csv.part", 2000);
+    // While it stands still, each kind of signal waits until it goes on.
+    for signal in ["STOP", "INT", "TERM", "HUP", "XCPU", "CONT"] {
+        send(&run, signal);
+    }
     assert_eq!(run.wait().unwrap().code(), Some(130));
     // The run was drained, not stopped.
     assert!(place.path("o/a.csv").exists(), "{:?}", place.names("o"));

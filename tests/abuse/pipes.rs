@@ -10,7 +10,7 @@ nodes:
   s: {use: video_source, uri: pipe}
   d: {use: detect_faces, in: s, every: 100000}
   e: {use: write_csv, in: d, path: \"${run.dir}/faces.csv\"}
-run: {clock: asap, drain: 2s}
+run: {clock: asap, drain: 5m}
 ";
 
 /// Creates a place with a pipe, a link to it, and a video of 50 frames.

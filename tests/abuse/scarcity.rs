@@ -21,8 +21,9 @@ fn a_disk_that_was_full_for_a_while_costs_the_rows_of_that_while() {
     let script = format!(
         "cd '{}'; mkdir $DISK/o; ln -s $PWD/run.log $DISK/o/run.log
 '{}' run g.yaml --out $DISK/o -q --set nodes.s.count=2000 --set nodes.s.fps=500 --set run.clock=live > said 2>&1 & P=$!
-while kill -0 $P && ! [ -s $DISK/o/a.csv.part ]; do sleep 0.05; done
-dd if=/dev/zero of=$DISK/ballast bs=1k 2>/dev/null; sleep 2; rm $DISK/ballast
+while kill -0 $P && ! grep -q '^a,' $DISK/o/a.csv.part; do sleep 0.05; done 2>/dev/null
+dd if=/dev/zero of=$DISK/ballast bs=1k 2>/dev/null
+while kill -0 $P && ! grep -q 'No space left on device' run.log; do sleep 0.05; done; rm $DISK/ballast
 wait $P; echo code $?; ls $DISK/o; cat said; echo rows; cat $DISK/o/a.csv.part",
         place.path("").display(),
         crate::support::fermata()

@@ -8,6 +8,7 @@ use fermata_actors::faces::detect_faces::DetectFaces;
 use fermata_actors::sinks::write_csv::WriteCsv;
 use fermata_actors::sources::synthetic_faces::SyntheticFaces;
 use fermata_actors::temporal::track_faces::TrackFaces;
+use fermata_engine::statistics::NodeNow;
 use fermata_engine::{
     Actor, ActorError, End, Graph, Input, Next, Outputs, Pacing, Ports, Registry, Report,
     RunOptions, RunningGraph, Setup, Source, Stream,
@@ -163,9 +164,14 @@ run: {{clock: live, drain: 2s}}
         let through = |name: &String| report.streams[name].delivered == FRAMES;
         healthy.iter().all(through) && report.nodes["capture@dies"].processed == 5
     };
+    let is_stalled = |node: &NodeNow| {
+        let is_meant =
+            node.place.node == "capture" && node.place.stream.as_deref() == Some("stalls");
+        is_meant && node.processed == 5 && !node.calls.is_empty()
+    };
     wait_until_or(
         || format!("{:#?}", handle.report().streams),
-        || is_through(&handle.report()),
+        || is_through(&handle.report()) && handle.snapshot().nodes.iter().any(is_stalled),
     );
     handle.drain();
     let report = running.wait();

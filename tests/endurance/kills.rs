@@ -158,7 +158,13 @@ fn a_run_that_is_interrupted_says_what_is_in_which_file() {
                 break;
             }
         }
-        assert_eq!(run.wait().unwrap().code(), Some(130), "try {number}");
+        let code = run.wait().unwrap().code();
+        // A stop does not wait for a disk that takes longer than its grace to sync a file.
+        let has_hung = || place.report()["hung"] != serde_json::json!([]);
+        assert!(
+            code == Some(130) || code == Some(1) && has_hung(),
+            "try {number}: {code:?}"
+        );
         if fs::exists(place.path("o/report.json")).unwrap() {
             crate::abuse::assert_files_as_reported(&place);
         } else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fermata_engine::report::StreamReport;
 use fermata_engine::{
     Actor, ActorError, End, Graph, Input, Outputs, Ports, ProviderSetup, Registry, RunOptions,
     RunningGraph, Services, Setup, StreamProvider, graph::StreamSpec,
@@ -225,6 +226,12 @@ nodes:
         false,
     );
     std::thread::sleep(time / 4);
+    let handle = running.handle();
+    wait_until("full queues", || {
+        let streams = handle.report().streams;
+        let dropped = |stream: &StreamReport| stream.sinks["end"].losses.values().sum::<u64>();
+        streams.values().all(|stream| dropped(stream) > 50)
+    });
     let before = resident_kib();
     std::thread::sleep(time * 3 / 4);
     let after = resident_kib();

@@ -370,6 +370,10 @@ impl Core {
         }
     }
 
+    pub(crate) fn has_started(&self) -> bool {
+        self.started_ns.load(Ordering::Relaxed) > 0
+    }
+
     /// Waits until all instances of a launch have been created.
     pub(crate) fn await_creation(&self, launch: &Launch) -> Result<(), StartError> {
         match launch.created.recv() {

@@ -1,6 +1,6 @@
 //! Encrypted streams against real servers: trusted and untrusted ones.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -419,14 +419,24 @@ fn a_camera_behind_tls_is_seen() {
         });
         camera.write_all(piece).unwrap();
         let mut bytes = [0; 16 * 1024];
-        // While it plays, there is more output than input.
-        while let Ok(read @ 1..) = camera.read(&mut bytes) {
-            if stream
-                .write_all(&bytes[..read])
-                .and_then(|()| stream.flush())
-                .is_err()
-            {
-                return;
+        let (is_to_play, mut has_answered) = (piece.starts_with(b"PLAY"), false);
+        loop {
+            match camera.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(read) => {
+                    has_answered = true;
+                    let sent = stream.write_all(&bytes[..read]);
+                    if sent.and_then(|()| stream.flush()).is_err() {
+                        return;
+                    }
+                }
+                // A reply may take its time, and pictures come until the viewer has gone.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if has_answered && !is_to_play {
+                        return;
+                    }
+                }
+                Err(_) => return,
             }
         }
     });
