@@ -196,9 +196,7 @@ fn case_01_a_camera_of_five_frames_a_second_runs_steadily() {
     let pictures = std::fs::read(case("r1.h264")).expect("the case");
     let server = servers::rtsp(&pictures, Sending::at(5.0));
     let camera = format!("rtsp://127.0.0.1:{}/x", server.port);
-    let run = Case::live(VIDEO, &camera, &[], "twenty pictures", |_| {
-        server.sent() > 20
-    });
+    let run = Case::live(VIDEO, &camera, &[], "pictures", |_| server.sent() > 20);
     assert!(
         server.connections() <= 2,
         "opened again and again: {}",

@@ -89,6 +89,7 @@ fn send(child: &Child, signal: &str) {
 #[track_caller]
 pub(crate) fn is_not_resumed_while_it_goes_on(mut child: Child, folder: &Path) {
     send(&child, "-STOP");
+    crate::support::wait_until("all of its threads to stand still", || stands_still(&child));
     let before = crate::support::contents(folder);
     let (code, text, errors) = run(&["resume", &folder.display().to_string()]);
     assert_eq!(code, 2, "{text}{errors}");
@@ -100,6 +101,18 @@ pub(crate) fn is_not_resumed_while_it_goes_on(mut child: Child, folder: &Path) {
     assert!(after == before, "files changed");
     child.kill().expect("SIGKILL");
     child.wait().expect("its end");
+}
+
+/// Returns whether no thread of a stopped program finishes a system call any more.
+#[cfg(feature = "learn")]
+fn stands_still(child: &Child) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("its threads");
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in brackets.
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_none_or(|state| state.starts_with('T'))
+    })
 }
 
 fn texts(arguments: &[impl AsRef<str>]) -> Vec<&str> {

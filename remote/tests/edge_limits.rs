@@ -113,6 +113,8 @@ fn waiting(server: &Server, edge: &str, count: u64) -> Part {
 /// Receives what waits. Returns the books of both ends, and the numbers that came from the door.
 fn received(server: &Server, sender: Part, edge: &str) -> (UnsentReport, Report, Vec<u64>) {
     let receiver = Part::start(server, 0, &receiving(edge, ""));
+    // Draining is given up after a time without one.
+    wait_for_a_receiver(server);
     sender.running().handle().drain();
     let connection = sender.connection.clone();
     sender.wait();

@@ -123,7 +123,8 @@ fn a_second_receiver_takes_the_place_of_the_first_which_says_so() {
         fault.message
     );
     wait_until("the rest", || {
-        let packets = second.collector.packets();
+        // The first one may have taken the last of a stream.
+        let packets = [before.packets(), second.collector.packets()].concat();
         let last = |stream: &str| {
             let mut of_stream = packets.iter().map(|packet| &packet.envelope);
             of_stream.any(|envelope| envelope.stream.name == stream && envelope.sequence == 399)

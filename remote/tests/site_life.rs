@@ -279,7 +279,10 @@ fn a_drain_reaches_all_parts_and_those_that_come_later() {
         assert_eq!(hears.recv_timeout(PATIENCE), Ok("drain"));
     }
     let admin = connect(&server.url());
-    assert!(site::state(&admin).expect("a state").is_draining);
+    // A part may hear of it before the server has stored it.
+    wait_until("the drain to be on record", || {
+        site::state(&admin).expect("a state").is_draining
+    });
     gate.close();
     let again = join(&server, spec("gate")).expect("it may come back");
     let late = told.clone();

@@ -108,7 +108,8 @@ fn an_export_that_is_asked_to_end_keeps_whole_units_and_goes_on() {
     let status = interrupt(child);
     // 0: it finished before the signal.
     assert!(matches!(status.code(), Some(0 | 130)), "{status}");
-    if status.code() == Some(130) {
+    // It may have finished after the signal as well.
+    if !fs::read_to_string(&ledger).unwrap().contains("\"done\"") {
         succeeds(&[
             "resume".to_owned(),
             data.text("asked"),

@@ -83,7 +83,8 @@ fn harmed(data: &Data, out: &str, mut random: KeyedRandom, left: &mut Harm) {
     let mut born = 0;
     let units = left.rows.div_ceil(8) as u64;
     let each = (units / (left.kills + left.pauses + 1) as u64).max(1);
-    let mut next = random.below(4) as usize;
+    // After a commit: the coordinator has reached the server by then.
+    let mut next = 1 + random.below(4) as usize;
     loop {
         while workers.len() < left.workers {
             born += 1;

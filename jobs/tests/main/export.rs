@@ -245,7 +245,11 @@ fn a_job_that_was_stopped_goes_on_and_one_that_is_done_does_not() {
         let events = running.handle().subscribe();
         let mut ended = 0;
         while ended < stopped_after {
-            let event = events.recv_timeout(Duration::from_secs(60)).unwrap();
+            // Some units may have ended before anybody listened.
+            let Ok(event) = events.recv_timeout(Duration::from_secs(60)) else {
+                assert!(events.is_disconnected(), "no unit ends");
+                break;
+            };
             ended += usize::from(matches!(event, RunEvent::StreamEnded { .. }));
         }
         running.handle().stop();

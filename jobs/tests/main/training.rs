@@ -43,14 +43,15 @@ fn the_graph_trains_what_the_bare_trainer_does() {
 fn a_training_that_was_ended_early_gives_the_weights_of_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let manifest = set(folder.path(), [10, 3]);
+    // 140 rows and 42 validation rows in each of three epochs.
+    let manifest = set(folder.path(), [20, 6]);
     create(&at("whole"), &manifest, spec(EVERYTHING));
     run(&at("whole"), &[]);
 
     // Twice within an epoch, after the first epoch, and in the validation of another; each time with other readers.
     create(&at("parts"), &manifest, spec(EVERYTHING));
     let mut stopped = Vec::new();
-    for (round, rows) in [18, 17, 40, 55].into_iter().enumerate() {
+    for (round, rows) in [18, 17, 150, 150].into_iter().enumerate() {
         let readers = format!("nodes.images.replicas={}", round + 1);
         let few = ["nodes.train.queue.capacity=2", &readers];
         let running = Running::start(&at("parts"), "train_teacher.yaml", &few);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
@@ -82,7 +83,7 @@ impl Coordinator {
     ) -> Result<Arc<Self>, WorkError> {
         let jetstream = &connection.jetstream;
         let client = &connection.client;
-        let (assets, questions) = connection.block_on(async {
+        let (assets, questions, reports) = connection.block_on(async {
             // The name comes last: workers look for it, and then find everything else there.
             if let Some(known) = find_known(jetstream, job).await?
                 && known.id != record.id
@@ -94,8 +95,9 @@ impl Coordinator {
             }
             let assets = make(jetstream, &record).await?;
             let questions = hear_questions(client, &record.id).await?;
+            let reports = hear_reports(client, &record.id).await?;
             announce(jetstream, job, &record).await?;
-            Ok::<_, WorkError>((assets, questions))
+            Ok::<_, WorkError>((assets, questions, reports))
         })?;
         let coordinator = Arc::new(Self {
             connection: Arc::clone(connection),
@@ -116,7 +118,9 @@ impl Coordinator {
                 () = answering.until(Life::Closing) => {}
             }
         });
-        connection.runtime.spawn(Arc::clone(&coordinator).hear());
+        connection
+            .runtime
+            .spawn(Arc::clone(&coordinator).hear(reports));
         connection.runtime.spawn(Arc::clone(&coordinator).look());
         Ok(coordinator)
     }
@@ -204,21 +208,17 @@ impl Coordinator {
     }
 
     /// Receives the workers' reports.
-    async fn hear(self: Arc<Self>) {
+    async fn hear(self: Arc<Self>, mut reports: Subscriber) {
         let hearing = async {
             loop {
-                let subject = reports_of(&self.record.id);
-                match self.connection.client.subscribe(subject).await {
-                    Ok(mut reports) => {
-                        while let Some(message) = reports.next().await {
-                            self.heard(&message.payload);
-                        }
-                    }
-                    Err(error) => {
-                        tracing::debug!("cannot subscribe to the workers' reports: {error}");
-                    }
+                while let Some(message) = reports.next().await {
+                    self.heard(&message.payload);
                 }
                 tokio::time::sleep(LOOK).await;
+                match hear_reports(&self.connection.client, &self.record.id).await {
+                    Ok(again) => reports = again,
+                    Err(error) => tracing::debug!("{error}"),
+                }
             }
         };
         tokio::select! {
@@ -475,4 +475,12 @@ impl Coordinator {
         }
         Ok(())
     }
+}
+
+async fn hear_reports(client: &Client, id: &str) -> Result<Subscriber, WorkError> {
+    let heard = client.subscribe(reports_of(id)).await;
+    heard.map_err(|error| WorkError::Server {
+        doing: "subscribing to the workers' reports",
+        reason: error.to_string(),
+    })
 }

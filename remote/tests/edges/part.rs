@@ -81,14 +81,20 @@ impl Part {
         self.running.as_ref().expect("it runs")
     }
 
-    /// Waits until the run is over.
+    /// Waits until the run is over, for as long as it goes on: a disk may take its time for each packet.
     pub(crate) fn wait(mut self) -> (Report, Collector) {
-        let running = self.running.take().expect("it runs");
-        let Ok(report) = running.wait_for(PATIENCE) else {
-            panic!(
-                "the run does not end; {} packets have come",
-                self.collector.packets().len()
-            );
+        let mut running = self.running.take().expect("it runs");
+        let mut seen = None;
+        let report = loop {
+            running = match running.wait_for(PATIENCE) {
+                Ok(report) => break report,
+                Err(running) => running,
+            };
+            let streams = running.handle().report().streams;
+            let delivered: u64 = streams.values().map(|stream| stream.delivered).sum();
+            let now = Some((delivered, self.collector.packets().len()));
+            assert!(now > seen, "the run does not end; delivered, come: {now:?}");
+            seen = now;
         };
         self.connection.close(Duration::from_secs(10));
         assert!(report.balanced, "{report:?}");
