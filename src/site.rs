@@ -38,7 +38,7 @@ pub(crate) fn site(command: &SiteCommand) -> anyhow::Result<u8> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "remote"))]
-pub fn site(_: &SiteCommand) -> anyhow::Result<u8> {
+pub(crate) fn site(_: &SiteCommand) -> anyhow::Result<u8> {
     anyhow::bail!("{}", crate::remote::WITHOUT)
 }
 
