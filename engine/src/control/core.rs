@@ -469,7 +469,6 @@ impl Core {
         lock(&self.threads)
     }
 
-    /// Returns a snapshot of the run as of now.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let faults = self.faults().len();
         Snapshot {
