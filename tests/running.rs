@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fermata_engine::statistics::NodeState;
-use fermata_engine::{Registry, RunOptions};
+use fermata_engine::{
+    Actor, ActorError, Graph, Input, Outputs, Ports, Registry, RunOptions, RunningGraph, Services,
+    Setup,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use crate::support::{assert_balanced, run, start, start_with, wait_until};
+use crate::support::{assert_balanced, options, run, start, start_with, wait_until};
 
 /// How long a run that is not stuck may take, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -260,4 +265,57 @@ run: {clock: live}
     let report = running.wait();
     assert_balanced(&report);
     assert_eq!(report.streams.len(), names.len());
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Is created once the gate is open.
+struct Late;
+
+impl Actor for Late {
+    const NAME: &'static str = "late";
+    type Settings = Nothing;
+
+    fn ports(_: &Nothing) -> Ports {
+        Ports::new().any_input("in").needs::<AtomicBool>()
+    }
+
+    fn create(_: Nothing, setup: &Setup) -> Result<Self, ActorError> {
+        let gate: Arc<AtomicBool> = setup.service().ok_or("no gate")?;
+        while !gate.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_has_started_once_all_of_its_nodes_exist() {
+    let text = "\
+fermata: 1
+nodes:
+  source: {use: test_source, count: 1}
+  end:    {use: late, in: source}
+";
+    let mut registry = Registry::builtin();
+    registry.register::<Late>();
+    let graph = Graph::parse("late.yaml", text, &registry, &options()).unwrap();
+    let gate = Arc::new(AtomicBool::new(false));
+    let options = RunOptions {
+        services: Services::new().with(Arc::clone(&gate)),
+        ..RunOptions::default()
+    };
+    let running = RunningGraph::launch(graph, Arc::new(registry), options).unwrap();
+    let handle = running.handle();
+    assert!(!handle.has_started());
+    gate.store(true, Ordering::Relaxed);
+    running.created().unwrap();
+    assert!(handle.has_started());
+    assert_balanced(&running.wait());
 }

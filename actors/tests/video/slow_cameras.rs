@@ -33,7 +33,7 @@ fn a_camera_of_a_picture_a_second_is_opened_once() {
 #[test]
 fn a_camera_that_answers_late_is_opened_once() {
     let sending = Sending {
-        thinks_for: Duration::from_millis(700),
+        thinks_for: Duration::from_millis(1_000),
         ..Sending::at(2.0)
     };
     shows_all(sending, 25);

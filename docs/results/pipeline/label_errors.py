@@ -3,8 +3,9 @@
 
     label_errors.py AUDIT_FOLDER MANIFEST.csv OTHER_MANIFEST.csv     rows are joined by sha256
 
-Of the manifest's test rows, without those whose picture is also in another split, prints for the first N of `label_errors.csv`, for all
-of it, and for the rows that are not in it, how often the other labelling contradicts the label, and how often it gives the suggested one.
+Of the manifest's test rows, without those of which the audit found the picture in another split too, prints for the first N of
+`label_errors.csv`, for all of it, and for the rows that are not in it, how often the other labelling contradicts the label, and how often
+it gives the suggested one. The audit is of this manifest alone.
 """
 
 import csv
@@ -19,11 +20,11 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-rows = rows_of(manifest)
-seen = {row["sha256"] for row in rows if row["split"] != "test"}
-test = [row for row in rows if row["split"] == "test" and row["sha256"] not in seen]
+pairs = [pair for pair in rows_of(audit / "pairs.csv") if pair["place"] == "across splits"]
+seen = {pair[name] for pair in pairs for name in ["image", "other_image"]}
+test = [row for row in rows_of(manifest) if row["split"] == "test" and row["image"] not in seen]
 says = {row["sha256"]: row["label"] for row in rows_of(other)}
-ranked = [row for row in rows_of(audit / "label_errors.csv") if row["split"] == "test" and row["sha256"] not in seen]
+ranked = [row for row in rows_of(audit / "label_errors.csv") if row["split"] == "test" and row["image"] not in seen]
 listed = {row["sha256"] for row in ranked}
 
 
