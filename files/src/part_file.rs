@@ -237,8 +237,13 @@ pub fn is_being_written(path: &Path) -> bool {
 }
 
 fn is_held(part: &Path) -> bool {
-    let file = File::open(part);
-    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    let Ok(file) = File::open(part) else {
+        return false;
+    };
+    let is_held = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    // As where a part is dropped.
+    let _ = file.unlock();
+    is_held
 }
 
 /// Opens a part for writing without truncating it, and locks it. Anything but a regular file (a device) is not locked.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -353,4 +354,33 @@ fn a_flush_that_fails_is_an_error_each_time() {
         // The records of the failed flush are not written with the next one.
         file.flush().unwrap();
     }
+}
+
+/// Copies the descriptor of an open file of this process, as a process that is being started has it for a moment.
+#[expect(
+    unsafe_code,
+    reason = "nothing safe copies a descriptor that another object owns"
+)]
+fn copy_of_descriptor(path: &Path) -> OwnedFd {
+    let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let is_meant = |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|to| to == path);
+    let entry = entries.into_iter().find(is_meant).expect("an open file");
+    let number = entry.file_name().to_string_lossy().parse().unwrap();
+    // SAFETY: the caller keeps the file open meanwhile.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    borrowed.try_clone_to_owned().unwrap()
+}
+
+#[test]
+fn a_copied_descriptor_locks_no_part_that_its_writer_has_left() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().join("file.csv");
+    let mut left = PartFile::create(&path, Unfinished::Kept).unwrap();
+    left.write_all(b"row").unwrap();
+    let copy = copy_of_descriptor(left.part());
+    assert!(is_being_written(&path));
+    drop(left);
+    assert!(!is_being_written(&path));
+    PartFile::go_on(&path).unwrap();
+    drop(copy);
 }
