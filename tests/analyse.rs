@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fermata_actors::sources::synthetic_faces::DrawnVideo;
-use fermata_vision::image_file::to_jpeg;
+use fermata_vision::jpeg;
 use serde_json::Value;
 
 use crate::command::{run_in, was_refused};
@@ -21,7 +21,7 @@ fn drawn(pts_ns: u64) -> Vec<u8> {
     let settings = serde_json::json!({"faces": 2, "seed": 3});
     let settings = serde_json::from_value(settings).unwrap();
     let video = DrawnVideo::new(settings).unwrap().at(pts_ns);
-    to_jpeg(&video.frame, 95).unwrap()
+    jpeg::encode(&video.frame, 95).unwrap()
 }
 
 const FILM: &str = "\

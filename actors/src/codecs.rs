@@ -157,11 +157,10 @@ struct FaceMessage {
 impl VideoMessage {
     fn of(video: &VideoFrame, quality: Option<u8>) -> Result<Self, ActorError> {
         let frame = &video.frame;
-        let mut pixels = Vec::new();
-        match quality {
-            Some(quality) => jpeg::encode(frame, quality, &mut pixels)?,
-            None => pixels.extend_from_slice(frame.bgr()),
-        }
+        let pixels = match quality {
+            Some(quality) => jpeg::encode(frame, quality)?,
+            None => frame.bgr().to_vec(),
+        };
         let of_face = |face: &TrueFace| TrueFaceMessage {
             identity: face.identity,
             rect: Some(face.rect.into()),

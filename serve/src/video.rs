@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use fermata_vision::jpeg::{self, JpegError};
 use fermata_vision::{Expression, Frame, FrameHub, ShownFace, ShownFrame};
-use jpeg_encoder::{ColorType, Encoder};
 use opencv::core::{Mat, MatTraitConst, MatTraitConstManual, Size};
 use opencv::imgproc;
 use serde_json::json;
@@ -120,9 +120,7 @@ enum EncodeError {
     #[error(transparent)]
     Scale(#[from] opencv::Error),
     #[error(transparent)]
-    Jpeg(#[from] jpeg_encoder::EncodingError),
-    #[error("{0}×{1} pixels are too large for a JPEG")]
-    Size(usize, usize),
+    Jpeg(#[from] JpegError),
 }
 
 fn message(stream: &str, shown: &ShownFrame) -> Result<Vec<u8>, EncodeError> {
@@ -142,9 +140,10 @@ fn message(stream: &str, shown: &ShownFrame) -> Result<Vec<u8>, EncodeError> {
     if frame.width() > MOST_WIDTH {
         let small = scaled(frame)?;
         let (width, height) = (small.cols() as usize, small.rows() as usize);
-        encode(&mut message, small.data_bytes()?, width, height)?;
+        jpeg::append(small.data_bytes()?, (width, height), QUALITY, &mut message)?;
     } else {
-        encode(&mut message, frame.bgr(), frame.width(), frame.height())?
+        let size = (frame.width(), frame.height());
+        jpeg::append(frame.bgr(), size, QUALITY, &mut message)?;
     }
     Ok(message)
 }
@@ -162,13 +161,6 @@ fn scaled(frame: &Frame) -> Result<Mat, opencv::Error> {
         imgproc::INTER_AREA,
     )?;
     Ok(small)
-}
-
-fn encode(out: &mut Vec<u8>, bgr: &[u8], width: usize, height: usize) -> Result<(), EncodeError> {
-    let side = |side: usize| u16::try_from(side).map_err(|_| EncodeError::Size(width, height));
-    let (columns, rows) = (side(width)?, side(height)?);
-    Encoder::new(out, QUALITY).encode(bgr, columns, rows, ColorType::Bgr)?;
-    Ok(())
 }
 
 fn face(face: &ShownFace) -> serde_json::Value {

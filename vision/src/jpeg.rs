@@ -1,25 +1,24 @@
-//! JPEG compression of frames for edges to other machines: smaller, but lossy. Image files are elsewhere.
+//! JPEG: what frames become in files, on the live page and on edges to other machines.
 
-use std::io::Cursor;
-
-use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
-use image::{ExtendedColorType, ImageDecoder, ImageError};
+mod turbo;
 
 use crate::frame::{CHANNELS, Frame, FramePool};
+pub use turbo::CodecError;
+pub(crate) use turbo::{Decoder, Order};
 
 /// Why a frame cannot be encoded as JPEG, or a JPEG is not the announced frame.
 #[derive(Debug, thiserror::Error)]
 pub enum JpegError {
     /// The encoder or the decoder failed.
     #[error("cannot encode or decode the JPEG: {0}")]
-    Codec(#[from] ImageError),
+    Codec(#[from] CodecError),
     /// The picture has a different size than announced.
     #[error("the picture is {width}x{height}, expected {expected_width}x{expected_height}")]
     Size {
         /// Columns of the picture.
-        width: u32,
+        width: usize,
         /// Rows of the picture.
-        height: u32,
+        height: usize,
         /// Columns of the announced frame.
         expected_width: usize,
         /// Rows of the announced frame.
@@ -33,20 +32,34 @@ pub enum JpegError {
     },
 }
 
-/// Appends a frame as JPEG with a quality from 1 to 100.
+/// Encodes a frame as JPEG with a quality from 1 to 100. Below 90, colours have half the resolution.
 ///
 /// # Errors
 /// Fails if the frame has no pixels, or too many for a JPEG.
-pub fn encode(frame: &Frame, quality: u8, bytes: &mut Vec<u8>) -> Result<(), JpegError> {
-    let mut rgb = frame.bgr().to_vec();
-    swap_red_and_blue(&mut rgb);
-    let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
-    let (width, height) = (side(frame.width()), side(frame.height()));
-    let mut encoder = JpegEncoder::new_with_quality(bytes, quality.clamp(1, 100));
-    Ok(encoder.encode(&rgb, width, height, ExtendedColorType::Rgb8)?)
+pub fn encode(frame: &Frame, quality: u8) -> Result<Vec<u8>, JpegError> {
+    let mut bytes = Vec::new();
+    let size = (frame.width(), frame.height());
+    append(frame.bgr(), size, quality, &mut bytes)?;
+    Ok(bytes)
 }
 
-/// Decodes a frame of a known size, which is checked before memory is allocated.
+/// Appends a picture of `3 * width * height` bytes, blue first, as [`encode`] does.
+///
+/// # Errors
+/// As [`encode`].
+///
+/// # Panics
+/// Panics on another number of bytes.
+pub fn append(
+    bgr: &[u8],
+    size: (usize, usize),
+    quality: u8,
+    bytes: &mut Vec<u8>,
+) -> Result<(), JpegError> {
+    Ok(turbo::encode(bgr, size, quality, bytes)?)
+}
+
+/// Decodes a frame of a known size, which is checked before memory is allocated. Corrupt data is an error.
 ///
 /// # Errors
 /// See [`JpegError`].
@@ -55,9 +68,9 @@ pub fn decode(
     (width, height): (usize, usize),
     pool: &FramePool,
 ) -> Result<Frame, JpegError> {
-    let decoder = JpegDecoder::new(Cursor::new(bytes))?;
-    let (columns, rows) = decoder.dimensions();
-    if (columns as usize, rows as usize) != (width, height) {
+    let decoder = Decoder::new(bytes)?;
+    let (columns, rows) = decoder.size();
+    if (columns, rows) != (width, height) {
         return Err(JpegError::Size {
             width: columns,
             height: rows,
@@ -65,20 +78,13 @@ pub fn decode(
             expected_height: height,
         });
     }
-    let channels = decoder.color_type().channel_count();
+    let channels = decoder.channels();
     if usize::from(channels) != CHANNELS {
         return Err(JpegError::Colours { channels });
     }
     let mut frame = pool.take(width, height);
-    decoder.read_image(frame.bgr_mut())?;
-    swap_red_and_blue(frame.bgr_mut());
+    decoder.read(Order::Bgr, frame.bgr_mut())?;
     Ok(frame.freeze())
-}
-
-fn swap_red_and_blue(pixels: &mut [u8]) {
-    for pixel in pixels.chunks_exact_mut(CHANNELS) {
-        pixel.swap(0, 2);
-    }
 }
 
 #[cfg(test)]
@@ -94,8 +100,7 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_nearly_as_it_was() {
-        let mut bytes = Vec::new();
-        encode(&frame(), 95, &mut bytes).unwrap();
+        let bytes = encode(&frame(), 95).unwrap();
         let back = decode(&bytes, (32, 8), &FramePool::new()).unwrap();
         let frame = frame();
         for x in [2, 29] {
@@ -108,8 +113,7 @@ mod tests {
 
     #[test]
     fn another_size_and_bytes_that_are_cut_are_refused() {
-        let mut bytes = Vec::new();
-        encode(&frame(), 80, &mut bytes).unwrap();
+        let bytes = encode(&frame(), 80).unwrap();
         let pool = FramePool::new();
         let error = decode(&bytes, (32, 9), &pool).unwrap_err();
         assert!(matches!(
@@ -121,8 +125,25 @@ mod tests {
                 expected_height: 9,
             }
         ));
-        for end in [0, 2, 100] {
+        for end in [0, 2, 100, bytes.len() - 9] {
             assert!(decode(&bytes[..end], (32, 8), &pool).is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn what_is_no_picture_or_has_no_pixels_is_refused() {
+        let pool = FramePool::new();
+        let gray = image::GrayImage::new(32, 8);
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        gray.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+        let error = decode(bytes.get_ref(), (32, 8), &pool).unwrap_err();
+        assert!(
+            matches!(error, JpegError::Colours { channels: 1 }),
+            "{error}"
+        );
+        assert!(decode(b"no picture", (32, 8), &pool).is_err());
+        assert!(encode(&Frame::from_bgr(0, 8, Vec::new()), 80).is_err());
+        let long = Frame::from_bgr(70_000, 1, vec![0; 3 * 70_000]);
+        assert!(encode(&long, 80).is_err());
     }
 }

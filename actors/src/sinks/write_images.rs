@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
-use fermata_vision::image_file::to_jpeg;
+use fermata_vision::jpeg;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,7 @@ impl Actor for WriteImages {
             Some(file) => self.name_of(file),
             None => format!("{}-{:06}.jpg", envelope.stream.name, envelope.sequence),
         };
-        let bytes = to_jpeg(&video.frame, self.settings.quality)?;
+        let bytes = jpeg::encode(&video.frame, self.settings.quality)?;
         fermata_files::write(&self.settings.dir.join(name), &bytes)?;
         Ok(())
     }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Envelope, Input, Outputs, Ports, Setup, Stream};
 use fermata_vision::blur::Blur;
-use fermata_vision::{Face, FramePool};
-use jpeg_encoder::{ColorType, Encoder};
+use fermata_vision::{Face, FramePool, jpeg};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -186,16 +185,8 @@ impl WriteSnapshots {
         {
             pixels.extend_from_slice(&row[3 * left..3 * (left + width)]);
         }
-        let size = |side: usize| {
-            u16::try_from(side).map_err(|_| format!("{side} pixels are too many for a JPEG"))
-        };
         let mut jpeg = Vec::new();
-        Encoder::new(&mut jpeg, self.settings.quality).encode(
-            &pixels,
-            size(width)?,
-            size(height)?,
-            ColorType::Bgr,
-        )?;
+        jpeg::append(&pixels, (width, height), self.settings.quality, &mut jpeg)?;
         Ok(jpeg)
     }
 }
