@@ -5,10 +5,12 @@
 //! the ledger. The files of the softlabel folder are assembled when the last unit is committed, or at once by a run
 //! that finds all units there.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
 use fermata_files::MOST_TEXT;
@@ -47,6 +49,9 @@ fn yes() -> bool {
 fn hundred() -> usize {
     100
 }
+
+/// Time between two messages about how far assembling is.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// The alignment of the units, in their folder.
 pub const ALIGNMENT: &str = "alignment.json";
@@ -161,20 +166,29 @@ impl WriteSoftlabels {
             .map(|unit| unit_path(&self.dir, unit))
             .collect();
         for (path, commit) in files.iter().zip(state.commits.values()) {
-            let found = fermata_files::sha256_of_file(path)?;
-            if found != commit.sha256 {
-                return Err(format!(
-                    "{} is not as it was committed (sha256 {found}, not {}): start a new job in another folder",
-                    path.display(),
-                    commit.sha256
-                )
-                .into());
-            }
+            check_committed(path, commit)?;
         }
         tracing::info!(rows = job.rows, "assembling the softlabels");
         let mut alignment = read_alignment(&self.units().join(ALIGNMENT))?;
         alignment.split = job.split;
-        let counts = write(&self.dir, &alignment, || UnitRows::of(files.clone()))?;
+        let told = Cell::new(Instant::now());
+        let passes = Cell::new(0);
+        let rows = || {
+            let pass = passes.get() + 1;
+            passes.set(pass);
+            let rows = UnitRows::of(files.clone()).enumerate();
+            rows.map({
+                let (told, of) = (&told, job.rows);
+                move |(row, read)| {
+                    if told.get().elapsed() >= TOLD_EVERY {
+                        told.set(Instant::now());
+                        tracing::info!(pass, "{row} of {of} rows assembled");
+                    }
+                    read
+                }
+            })
+        };
+        let counts = write(&self.dir, &alignment, rows)?;
         for (teacher, seen) in &counts.seen {
             if seen.seen > 0 {
                 tracing::warn!(
@@ -200,6 +214,20 @@ impl WriteSoftlabels {
         }
         Ok(())
     }
+}
+
+/// Checks that a unit's file is the one that was committed.
+fn check_committed(path: &Path, commit: &Commit) -> Result<(), ActorError> {
+    let found = fermata_files::sha256_of_file(path)?;
+    if found == commit.sha256 {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is not as it was committed (sha256 {found}, not {}): start a new job in another folder",
+        path.display(),
+        commit.sha256
+    )
+    .into())
 }
 
 fn read_alignment(path: &Path) -> Result<Alignment, ActorError> {
