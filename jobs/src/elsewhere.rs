@@ -53,7 +53,7 @@ pub trait HandsOut: Send + Sync {
     /// # Errors
     /// Fails with the reason if there will be no result.
     fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError>;
-    /// Confirms that the result has been used, with its number of rows.
+    /// Confirms that the result is durable here, with its number of rows: it need not be kept elsewhere.
     fn taken(&self, unit: usize, rows: usize);
     /// Rejects an invalid result: the unit is handed out again.
     fn reject(&self, unit: usize, reason: &str);
@@ -64,5 +64,5 @@ pub trait HandsOut: Send + Sync {
 /// The service of `given_units`.
 pub struct Giver(pub Box<dyn Gives>);
 
-/// The service of `returned_rows`.
+/// The service of `returned_rows` and, in its jobs, of `manifest_units`.
 pub struct HandingOut(pub Box<dyn HandsOut>);

@@ -17,6 +17,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::elsewhere::HandingOut;
 use crate::ledger::{Job, Ledger, Line};
 use crate::manifests::Manifests;
 use crate::unit::{Unit, rows_of};
@@ -125,6 +126,8 @@ pub struct ManifestUnits {
     manifest: PathBuf,
     manifest_sha256: String,
     ledger: Option<Ledger>,
+    /// Where the units are computed, if that is elsewhere.
+    handing_out: Option<Arc<HandingOut>>,
     /// Numbers of the units not yet provided.
     waiting: VecDeque<usize>,
     /// The unit of each open stream.
@@ -216,6 +219,7 @@ impl StreamProvider for ManifestUnits {
             manifest: settings.manifest,
             manifest_sha256: manifest.sha256.clone(),
             ledger,
+            handing_out: setup.service(),
             waiting,
             running: HashMap::new(),
             tries: HashMap::new(),
@@ -262,6 +266,10 @@ impl StreamProvider for ManifestUnits {
             Some(ledger) => ledger.refresh()?.commits.contains_key(&number),
             None => end.is_complete(),
         };
+        if is_done && let Some(handing_out) = &self.handing_out {
+            // Not before: whoever goes on with this job after a crash fetches the result again.
+            handing_out.0.taken(number, self.units[number].1.len());
+        }
         if is_done || matches!(end.how, How::Drained | How::Stopped) {
             return Ok(());
         }

@@ -82,11 +82,10 @@ impl Source for ReturnedRows {
             return Ok(Next::End);
         }
         if let Some(rows) = &mut self.rows {
-            let Some(row) = rows.next() else {
-                self.handing_out.0.taken(number, self.indices.len());
-                return Ok(Next::End);
-            };
-            return Ok(Next::Packet(Captured::new(Arc::new(row), 0)));
+            // `manifest_units` confirms the result once it is durable here.
+            return Ok(rows.next().map_or(Next::End, |row| {
+                Next::Packet(Captured::new(Arc::new(row), 0))
+            }));
         }
         let first = self.unit.rows.start;
         let result = self.handing_out.0.result(number, WAIT);
