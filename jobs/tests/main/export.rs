@@ -24,7 +24,7 @@ use crate::teachers::{libtorch, onnx_runtime};
 /// A manifest of 40 rows and two teachers in a folder.
 pub(crate) struct Job {
     folder: tempfile::TempDir,
-    manifest: PathBuf,
+    pub(crate) manifest: PathBuf,
 }
 
 impl Job {
@@ -38,7 +38,7 @@ impl Job {
         Self { folder, manifest }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -85,14 +85,14 @@ run: {{clock: asap}}
         RunningGraph::start(graph, Arc::new(registry), options)
     }
 
-    fn run(&self, out: &str, replaced: &[(&str, &str)]) -> Report {
+    pub(crate) fn run(&self, out: &str, replaced: &[(&str, &str)]) -> Report {
         let report = self.start(out, replaced).unwrap().wait();
         assert!(report.balanced, "{:?}", report.imbalances);
         report
     }
 
     /// Returns the files of a job, by name.
-    fn files(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn files(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let names = [
             "softlabels.npz",
             "softlabels_index.jsonl",
