@@ -1,14 +1,17 @@
-//! Measures decoding and encoding of JPEG beside the `image` crate, which is pure Rust: one thread, colour photographs.
+//! Measures decoding and encoding of JPEG beside the `image` crate, which is pure Rust: one thread, photographs at 224
+//! pixels.
 //!
 //!     FERMATA_DATA=../shared/data cargo bench -p fermata-vision --bench jpeg
 
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fermata_vision::{Frame, FramePool, image_file, jpeg};
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
+use opencv::core::Size;
+use opencv::imgproc;
 
 const ROUNDS: usize = 7;
 const PHOTOGRAPHS: usize = 100;
@@ -47,6 +50,21 @@ fn compare<T, R, S>(what: &str, all: &[T], ours: impl Fn(&T) -> R, theirs: impl 
     );
 }
 
+fn at_224(path: &Path, pool: &FramePool) -> Frame {
+    let photograph = image_file::read(path, pool).expect("a photograph");
+    let mut frame = pool.take(224, 224);
+    imgproc::resize(
+        &photograph.mat().expect("pixels"),
+        &mut frame.mat_mut().expect("pixels"),
+        Size::new(224, 224),
+        0.0,
+        0.0,
+        imgproc::INTER_AREA,
+    )
+    .expect("resized");
+    frame.freeze()
+}
+
 fn main() {
     let data =
         std::env::var_os("FERMATA_DATA").expect("FERMATA_DATA names the folder of test data");
@@ -55,21 +73,12 @@ fn main() {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "jpg"));
     paths.sort();
-    let read = |path: &PathBuf| std::fs::read(path).expect("a photograph");
-    let colour = |bytes: &Vec<u8>| {
-        let picture = image::load_from_memory(bytes).expect("decoded");
-        picture.color().channel_count() == 3
-    };
-    let files: Vec<Vec<u8>> = paths
-        .iter()
-        .map(read)
-        .filter(colour)
-        .take(PHOTOGRAPHS)
-        .collect();
-
+    paths.truncate(PHOTOGRAPHS);
     let pool = FramePool::new();
     let decode = |bytes: &Vec<u8>| image_file::decode(bytes, &pool).expect("decoded");
-    let frames: Vec<Frame> = files.iter().map(decode).collect();
+    let frames: Vec<Frame> = paths.iter().map(|path| at_224(path, &pool)).collect();
+    let encode = |frame: &Frame| jpeg::encode(frame, QUALITY).expect("encoded");
+    let files: Vec<Vec<u8>> = frames.iter().map(encode).collect();
     let pixels: usize = frames
         .iter()
         .map(|frame| frame.width() * frame.height())
@@ -87,18 +96,13 @@ fn main() {
     compare("decode to blue, green, red", &files, decode, |bytes| {
         image::load_from_memory(bytes).expect("decoded")
     });
-    compare(
-        "encode",
-        &frames,
-        |frame| jpeg::encode(frame, QUALITY).expect("encoded"),
-        |frame| {
-            let (width, height) = (frame.width() as u32, frame.height() as u32);
-            // The order of the channels is not what is measured.
-            let mut bytes = Vec::new();
-            JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-                .encode(frame.bgr(), width, height, ExtendedColorType::Rgb8)
-                .expect("encoded");
-            bytes
-        },
-    );
+    compare("encode", &frames, encode, |frame| {
+        let (width, height) = (frame.width() as u32, frame.height() as u32);
+        // The order of the channels is not what is measured.
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+            .encode(frame.bgr(), width, height, ExtendedColorType::Rgb8)
+            .expect("encoded");
+        bytes
+    });
 }
