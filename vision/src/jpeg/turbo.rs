@@ -1,8 +1,7 @@
 //! libjpeg-turbo through its C interface, TurboJPEG 2, which Debian 12 and 13 and Ubuntu 24.04 have.
 //!
-//! Without it, `image` encodes in ten times the time and `jpeg-encoder` in three times (`cargo bench -p fermata-vision
-//! --bench jpeg`). The crate `turbojpeg` requires version 3 and would build it from source: cmake, nasm, and two minutes of
-//! every first build.
+//! `image` encodes in ten times the time (`cargo bench -p fermata-vision --bench jpeg`). The crate `turbojpeg` requires
+//! version 3 and would build it from source: cmake, nasm, and two minutes of every first build.
 
 #![allow(unsafe_code)]
 
