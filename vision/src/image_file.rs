@@ -7,11 +7,11 @@ mod pixels;
 use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use crate::frame::{Frame, FramePool};
 use jpeg_end::End;
-use pixels::{decode_jpeg, write_bgr};
+use pixels::write_bgr;
 
 /// Extensions of readable files, in lower case.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
@@ -179,19 +179,10 @@ fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, Im
         });
     }
     let orientation = decoder.orientation().map_err(ImageFileError::Damaged)?;
-    // What libjpeg-turbo does not decode, or finds fault with, is up to the slower decoder.
-    let is_jpeg = format == ImageFormat::Jpeg;
-    let quickly = is_jpeg.then(|| decode_jpeg(bytes, (width, height)));
-    let mut image = match quickly.flatten() {
-        Some(image) => image.into(),
-        None => DynamicImage::from_decoder(decoder).map_err(ImageFileError::Damaged)?,
-    };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(ImageFileError::Damaged)?;
     image.apply_orientation(orientation);
     Ok(image)
 }
-
-/// The marker at the end of a JPEG.
-const END: [u8; 2] = [0xFF, 0xD9];
 
 /// Decodes a JPEG without its end marker if every pixel is present, so that no filler for the missing bytes changes any
 /// of them. A decoder alone would silently fill a missing part.
@@ -201,14 +192,11 @@ fn decode_open(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, Image
     let there = &bytes[..there.map_or(0, |last| last + 1)];
     // The fillers differ in their first bit.
     let [picture, other] = [0x55, 0xAA].map(|filler| {
-        let ended = [there, &[filler; 64], &END].concat();
+        let ended = [there, &[filler; 64], &[0xFF, 0xD9]].concat();
         decode_upright(&ended, limits)
     });
     match (picture, other) {
-        // Without a filler, for the pixels of the file that has its end.
-        (Ok(picture), Ok(other)) if picture == other => {
-            decode_upright(&[there, &END].concat(), limits)
-        }
+        (Ok(picture), Ok(other)) if picture == other => Ok(picture),
         (Err(error @ ImageFileError::TooManyPixels { .. }), _) => Err(error),
         _ => Err(ImageFileError::Cut),
     }
@@ -216,7 +204,7 @@ fn decode_open(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, Image
 
 #[cfg(test)]
 mod tests {
-    use image::{ImageBuffer, Rgb, Rgba};
+    use image::{ImageBuffer, ImageFormat, Rgb, Rgba};
 
     use super::*;
     use crate::frame::CHANNELS;
@@ -274,26 +262,6 @@ mod tests {
                 // JPEG is lossy.
                 assert!(off <= Some(3), "{format:?}: {pixel:?}");
             }
-        }
-    }
-
-    /// Whether libjpeg-turbo or the `image` crate decodes a file must not be visible.
-    #[test]
-    fn both_decoders_show_the_same_picture() {
-        let colour = |x, y| Rgb([4 * x as u8, 4 * y as u8, 255 - 2 * (x + y) as u8]);
-        let picture = Frame::from_bgr(61, 43, ImageBuffer::from_fn(61, 43, colour).into_raw());
-        // With colours of half the resolution, and of the full one.
-        for quality in [80, 95] {
-            let bytes = crate::jpeg::encode(&picture, quality).unwrap();
-            let theirs = image::load_from_memory(&bytes).unwrap().into_rgb8();
-            let theirs = theirs.pixels().flat_map(|pixel| pixel.0.into_iter().rev());
-            let (ours, source) = (decoded(&bytes), picture.bgr());
-            let off = |other: Vec<u8>| {
-                let off = ours.bgr().iter().zip(other).map(|(a, b)| a.abs_diff(b));
-                off.max().unwrap()
-            };
-            let (theirs, source) = (off(theirs.collect()), off(source.to_vec()));
-            assert!(theirs <= 3 && source <= 24, "{quality}: {theirs}, {source}");
         }
     }
 

@@ -1,10 +1,11 @@
-//! JPEG: what frames become in files, on the live page and on edges to other machines.
+//! JPEG: what frames become in files, on the live page and on edges to other machines, and again behind these. Image
+//! files are read elsewhere.
 
 mod turbo;
 
 use crate::frame::{CHANNELS, Frame, FramePool};
 pub use turbo::CodecError;
-pub(crate) use turbo::{Decoder, Order};
+use turbo::Decoder;
 
 /// Why a frame cannot be encoded as JPEG, or a JPEG is not the announced frame.
 #[derive(Debug, thiserror::Error)]
@@ -83,13 +84,14 @@ pub fn decode(
         return Err(JpegError::Colours { channels });
     }
     let mut frame = pool.take(width, height);
-    decoder.read(Order::Bgr, frame.bgr_mut())?;
+    decoder.read(frame.bgr_mut())?;
     Ok(frame.freeze())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image_file;
 
     /// Returns a frame that is blue on the left, red on the right.
     fn frame() -> Frame {
@@ -108,6 +110,26 @@ mod tests {
             let (was, is) = (&frame.bgr()[at.clone()], &back.bgr()[at]);
             let off = was.iter().zip(is).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(off <= Some(4), "{was:?} {is:?}");
+        }
+    }
+
+    #[test]
+    fn another_decoder_shows_the_same_picture() {
+        let colour = |x: usize, y: usize| [255 - 2 * (x + y) as u8, 4 * y as u8, 4 * x as u8];
+        let pixels = (0..43).flat_map(|y| (0..61).flat_map(move |x| colour(x, y)));
+        let source = Frame::from_bgr(61, 43, pixels.collect());
+        let off = |one: &Frame, other: &Frame| {
+            let off = one.bgr().iter().zip(other.bgr());
+            off.map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+        };
+        // With colours of half the resolution, and of the full one.
+        for quality in [80, 95] {
+            let bytes = encode(&source, quality).unwrap();
+            let pool = FramePool::new();
+            let ours = decode(&bytes, (61, 43), &pool).unwrap();
+            let theirs = image_file::decode(&bytes, &pool).unwrap();
+            let (apart, lost) = (off(&ours, &theirs), off(&ours, &source));
+            assert!(apart <= 3 && lost <= 24, "{quality}: {apart}, {lost}");
         }
     }
 

@@ -1,23 +1,8 @@
 //! Pixels of decoded image files.
 
-use image::{DynamicImage, RgbImage};
+use image::DynamicImage;
 use opencv::core::{Mat, ToOutputArray, Vec3b, Vec4b};
 use opencv::imgproc;
-
-use crate::jpeg::{Decoder, Order};
-
-/// Decodes a colour JPEG of this size by libjpeg-turbo; none if it does not decode it, or finds fault with it. Gray ones
-/// are decoded no faster by it than by the `image` crate.
-pub(super) fn decode_jpeg(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbImage> {
-    let decoder = Decoder::new(bytes).ok()?;
-    // Two headers in one file must not lead around the limits.
-    if decoder.size() != (width as usize, height as usize) || decoder.channels() != 3 {
-        return None;
-    }
-    let mut image = RgbImage::new(width, height);
-    decoder.read(Order::Rgb, &mut image).ok()?;
-    Some(image)
-}
 
 /// Writes the pixels of an image, blue first. OpenCV converts the usual ones: `DynamicImage::into_rgb8` takes longer for a
 /// gray picture than its decoder, since it converts each pixel through floating point.

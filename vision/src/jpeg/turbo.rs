@@ -59,17 +59,12 @@ const STOP_ON_WARNING: c_int = 8192;
 /// A progressive picture with more than 500 scans is an error: a small file would decode for minutes.
 const LIMIT_SCANS: c_int = 32_768;
 
+/// Order of a pixel's channels: blue, green, red.
+const BGR: c_int = 1;
 const SAMPLING_444: c_int = 0;
 const SAMPLING_420: c_int = 2;
 /// Qualities from here on keep the colour of every pixel.
 const FULL_COLOUR: u8 = 90;
-
-/// Order of a pixel's channels.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Order {
-    Rgb = 0,
-    Bgr = 1,
-}
 
 /// Why libjpeg-turbo cannot encode or decode a picture, in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +118,7 @@ fn length(side: usize) -> Result<c_int, CodecError> {
 ///
 /// # Errors
 /// Fails if the picture has no pixels, or a side of more than 65,500 pixels.
-pub(crate) fn encode(
+pub(super) fn encode(
     bgr: &[u8],
     (width, height): (usize, usize),
     quality: u8,
@@ -149,7 +144,7 @@ pub(crate) fn encode(
             columns,
             0,
             rows,
-            Order::Bgr as c_int,
+            BGR,
             &raw mut jpeg.0,
             &raw mut size,
             sampling,
@@ -164,7 +159,7 @@ pub(crate) fn encode(
 }
 
 /// A JPEG whose header has been read.
-pub(crate) struct Decoder<'a> {
+pub(super) struct Decoder<'a> {
     handle: Handle,
     bytes: &'a [u8],
     width: c_int,
@@ -177,7 +172,7 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// Fails if there is none, or if it is of a kind that TurboJPEG does not decode.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, CodecError> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, CodecError> {
         // SAFETY: no arguments.
         let handle = Handle::new(unsafe { tjInitDecompress() })?;
         let (mut width, mut height, mut sampling, mut colours) = (0, 0, 0, 0);
@@ -204,13 +199,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Returns the number of columns and rows.
-    pub(crate) fn size(&self) -> (usize, usize) {
+    pub(super) fn size(&self) -> (usize, usize) {
         // Positive: the library refuses a picture without pixels.
         (self.width as usize, self.height as usize)
     }
 
     /// Returns the number of channels: 1, 3 or 4.
-    pub(crate) fn channels(&self) -> u8 {
+    pub(super) fn channels(&self) -> u8 {
         match self.colours {
             2 => 1,
             0 | 1 => 3,
@@ -218,11 +213,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decodes into `3 * width * height` bytes; a gray picture too.
+    /// Decodes into `3 * width * height` bytes, blue first; a gray picture too.
     ///
     /// # Errors
     /// Fails if the data is corrupt or truncated, or has four channels.
-    pub(crate) fn read(self, order: Order, pixels: &mut [u8]) -> Result<(), CodecError> {
+    pub(super) fn read(self, pixels: &mut [u8]) -> Result<(), CodecError> {
         let (width, height) = self.size();
         assert_eq!(
             pixels.len(),
@@ -240,7 +235,7 @@ impl<'a> Decoder<'a> {
                 self.width,
                 0,
                 self.height,
-                order as c_int,
+                BGR,
                 ACCURATE_DCT | STOP_ON_WARNING | LIMIT_SCANS,
             )
         };
