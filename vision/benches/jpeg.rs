@@ -92,7 +92,7 @@ fn main() {
         kilobytes / count
     );
 
-    let decode = |bytes: &Vec<u8>| jpeg::decode(bytes, (224, 224), &pool).expect("decoded");
+    let decode = |bytes: &Vec<u8>| image_file::decode(bytes, &pool).expect("decoded");
     compare("decode", &files, decode, |bytes| {
         image::load_from_memory(bytes).expect("decoded")
     });

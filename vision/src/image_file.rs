@@ -1,7 +1,7 @@
 //! Decodes image files into frames: png, jpg, bmp and webp, rotated according to their orientation tag, without
 //! transparency, and with eight bits per channel. Which files belong together is up to the caller.
 
-mod jpeg_end;
+mod jpeg_markers;
 mod pixels;
 
 use std::io::{Cursor, ErrorKind};
@@ -10,7 +10,8 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use crate::frame::{Frame, FramePool};
-use jpeg_end::End;
+use crate::jpeg;
+use jpeg_markers::{End, Markers};
 use pixels::write_bgr;
 
 /// Extensions of readable files, in lower case.
@@ -123,7 +124,7 @@ pub fn read_bytes(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFil
 /// Returns whether these bytes are a JPEG without its end-of-image marker; a marker within its segments (of a smaller
 /// picture) does not count.
 pub fn is_jpeg_without_end(bytes: &[u8]) -> bool {
-    jpeg_end::of(bytes) != End::Marked
+    Markers::of(bytes).end != End::Marked
 }
 
 /// Decodes the bytes of a file. The format is determined from them, not from a name.
@@ -146,8 +147,14 @@ pub fn decode_within(
     if bytes.is_empty() {
         return Err(ImageFileError::Empty);
     }
-    let end = jpeg_end::of(bytes);
-    let image = match end {
+    let markers = Markers::of(bytes);
+    if let Some(frame) = decode_plain(bytes, &markers, pool, limits) {
+        return Ok(Picture {
+            frame,
+            lacks_end: false,
+        });
+    }
+    let image = match markers.end {
         End::Marked => decode_upright(bytes, limits)?,
         End::Open => decode_open(bytes, limits)?,
         End::Cut => return Err(ImageFileError::Cut),
@@ -156,8 +163,22 @@ pub fn decode_within(
     write_bgr(image, &mut frame.mat_mut()?)?;
     Ok(Picture {
         frame: frame.freeze(),
-        lacks_end: end == End::Open,
+        lacks_end: markers.end == End::Open,
     })
+}
+
+/// Decodes what libjpeg-turbo can decode right into a frame. The rest, and what it finds fault with, is up to the slower
+/// decoder.
+fn decode_plain(
+    bytes: &[u8],
+    markers: &Markers,
+    pool: &FramePool,
+    limits: &ImageLimits,
+) -> Option<Frame> {
+    let (width, height) = markers
+        .plain
+        .filter(|&(width, height)| limits.admit(width, height))?;
+    jpeg::decode(bytes, (width as usize, height as usize), pool).ok()
 }
 
 fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {

@@ -1,5 +1,5 @@
-//! JPEG: what frames become in files, on the live page and on edges to other machines, and again behind these. Image
-//! files are read elsewhere.
+//! JPEG: what frames become in files, on the live page and on edges to other machines, and again behind these and from
+//! plain files.
 
 mod turbo;
 
@@ -91,7 +91,6 @@ pub fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_file;
 
     /// Returns a frame that is blue on the left, red on the right.
     fn frame() -> Frame {
@@ -118,17 +117,18 @@ mod tests {
         let colour = |x: usize, y: usize| [255 - 2 * (x + y) as u8, 4 * y as u8, 4 * x as u8];
         let pixels = (0..43).flat_map(|y| (0..61).flat_map(move |x| colour(x, y)));
         let source = Frame::from_bgr(61, 43, pixels.collect());
-        let off = |one: &Frame, other: &Frame| {
-            let off = one.bgr().iter().zip(other.bgr());
-            off.map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+        let off = |one: &[u8], other: &[u8]| {
+            let off = one.iter().zip(other).map(|(a, b)| a.abs_diff(*b));
+            off.max().unwrap()
         };
         // With colours of half the resolution, and of the full one.
         for quality in [80, 95] {
             let bytes = encode(&source, quality).unwrap();
-            let pool = FramePool::new();
-            let ours = decode(&bytes, (61, 43), &pool).unwrap();
-            let theirs = image_file::decode(&bytes, &pool).unwrap();
-            let (apart, lost) = (off(&ours, &theirs), off(&ours, &source));
+            let ours = decode(&bytes, (61, 43), &FramePool::new()).unwrap();
+            let theirs = image::load_from_memory(&bytes).unwrap().into_rgb8();
+            let theirs = theirs.pixels().flat_map(|pixel| pixel.0.into_iter().rev());
+            let theirs = theirs.collect::<Vec<u8>>();
+            let (apart, lost) = (off(ours.bgr(), &theirs), off(ours.bgr(), source.bgr()));
             assert!(apart <= 3 && lost <= 24, "{quality}: {apart}, {lost}");
         }
     }
