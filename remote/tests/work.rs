@@ -259,6 +259,35 @@ fn a_result_that_is_rejected_or_is_none_is_computed_again_and_what_is_malformed_
 }
 
 #[test]
+fn a_result_that_the_server_has_lost_is_computed_again_by_whoever_computed_it() {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let connection = connect(&server);
+    let coordinator = begin_at(&connection, "one", 1, PATIENCE).unwrap();
+    let (_connection, worker) = worker(&server, "a");
+    assert_eq!(takes(&worker), (0, 1));
+    // The coordinator dies; the result arrives, and is gone before there is another one.
+    drop((coordinator, connection));
+    worker.computed(0, vec![7], 1);
+    wait_until("the result", || worker.report().units == 1);
+    runtime.block_on(async {
+        let client = async_nats::connect(server.url()).await.unwrap();
+        let results = jetstream::new(client).get_stream("fermata-one-results");
+        let purged = results.await.unwrap().purge().await.unwrap();
+        assert_eq!(purged.purged, 1);
+    });
+    let coordinator = begin(&server, "one", 1).unwrap();
+    assert_eq!(takes(&worker), (0, 2));
+    worker.computed(0, vec![8], 1);
+    assert_eq!(returned(&coordinator, 0).bytes[..], [8]);
+    assert_eq!(coordinator.now().rejected, 1);
+    assert_eq!(worker.report().refuses, None);
+}
+
+#[test]
 fn one_name_is_one_job_until_that_is_ended() {
     let server = Server::start();
     let connection = connect(&server);

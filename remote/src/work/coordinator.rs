@@ -433,8 +433,11 @@ impl Coordinator {
             }
             Err(NotFetched::NotNow(reason)) => Err(reason),
             Err(NotFetched::Damaged(reason)) => {
-                let rejected = Some(reason);
-                self.left(unit, Left { record, rejected }).await
+                self.hand_out_again(unit, record, &reason, true).await
+            }
+            Err(NotFetched::Lost) => {
+                let reason = "the server has lost it";
+                self.hand_out_again(unit, record, reason, false).await
             }
         }
     }
@@ -442,16 +445,37 @@ impl Coordinator {
     /// Removes a result from the server and, if it was rejected, the record that it counts.
     async fn left(&self, unit: u64, left: Left) -> Result<(), String> {
         let Left { record, rejected } = left;
-        let Some(reason) = rejected else {
-            self.assets.results.remove(unit, record.attempt).await?;
-            lock(&self.state).forget(unit);
-            return Ok(());
-        };
+        if let Some(reason) = rejected {
+            return self.hand_out_again(unit, record, &reason, true).await;
+        }
+        self.assets.results.remove(unit, record.attempt).await?;
+        lock(&self.state).forget(unit);
+        Ok(())
+    }
+
+    /// Removes a result that is not used, and the record that it counts. If its worker is to blame, the attempt counts
+    /// among those that a unit may have.
+    async fn hand_out_again(
+        &self,
+        unit: u64,
+        record: ResultRecord,
+        reason: &str,
+        is_blamed: bool,
+    ) -> Result<(), String> {
         let told = format!("its result is not used: {reason}");
         tracing::warn!(unit, worker = %record.worker, "{told}");
-        self.fail_try(unit, record.attempt, &told).await?;
+        let (key, state) = (tries_key(unit), &self.assets.state);
+        if let Held::Record(mut tries, revision) = held::<Tries>(state, key.clone()).await? {
+            if is_blamed {
+                tries.fail(record.attempt, &told);
+            } else {
+                tries.give_back(record.attempt);
+            }
+            let written = state.update(key, to_bytes(&tries).into(), revision).await;
+            // If somebody else has written, the next poll tries it again.
+            written.map_err(|error| chain(&error))?;
+        }
         let key = outcome_key(unit);
-        let state = &self.assets.state;
         if let Held::Record(Outcome::Result(known), revision) = held(state, key.clone()).await?
             && known == record
         {
@@ -461,18 +485,6 @@ impl Coordinator {
         self.assets.results.remove(unit, record.attempt).await?;
         lock(&self.state).out_again(unit);
         self.nudge.notify_one();
-        Ok(())
-    }
-
-    /// Records that an attempt failed: it counts among those that a unit may have.
-    async fn fail_try(&self, unit: u64, attempt: u32, reason: &str) -> Result<(), String> {
-        let (key, state) = (tries_key(unit), &self.assets.state);
-        if let Held::Record(mut tries, revision) = held::<Tries>(state, key.clone()).await? {
-            tries.fail(attempt, reason);
-            let written = state.update(key, to_bytes(&tries).into(), revision).await;
-            // If somebody else has written, the next poll tries it again.
-            written.map_err(|error| chain(&error))?;
-        }
         Ok(())
     }
 }

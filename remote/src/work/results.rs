@@ -31,6 +31,8 @@ pub(crate) struct Results {
 pub(crate) enum NotFetched {
     /// It is certainly not what its record says.
     Damaged(String),
+    /// The server does not have it any more.
+    Lost,
     /// The server cannot deliver it now.
     NotNow(String),
 }
@@ -109,8 +111,11 @@ impl Results {
             return Err(NotFetched::NotNow("fetching it took too long".to_owned()));
         };
         let bytes = brought.map_err(NotFetched::NotNow)?;
+        if bytes.is_empty() && record.size > 0 {
+            return Err(NotFetched::Lost);
+        }
         if bytes.len() as u64 != record.size {
-            return damaged("it does not exist, or is not what was committed");
+            return damaged("its size is not that of what was committed");
         }
         if sha256(&bytes) != record.sha256 {
             return damaged("its bytes are not those that were committed");

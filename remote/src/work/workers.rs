@@ -47,7 +47,7 @@ pub struct JobNow {
     pub handed_out: usize,
     /// Units that had to be published again, since nobody had them and there was no result.
     pub republished: u64,
-    /// Results that were rejected, and are computed again.
+    /// Results that were rejected or that the server has lost, and that are computed again.
     pub rejected: u64,
     /// Messages and records from the network that could not be read.
     pub malformed: u64,

@@ -21,7 +21,7 @@ const REPUBLISHED: Family = Family::counter(
 );
 const REJECTED: Family = Family::counter(
     "fermata_job_rejected_results_total",
-    "Invalid results, which are computed again.",
+    "Results that were invalid or that the server has lost, and that are computed again.",
 );
 const MALFORMED: Family = Family::counter(
     "fermata_job_malformed_messages_total",
@@ -176,7 +176,7 @@ fn counts(now: &JobNow) -> String {
     for (count, what) in [
         (now.late(), "late results discarded"),
         (now.republished, "units handed out again"),
-        (now.rejected, "results rejected"),
+        (now.rejected, "results rejected or lost"),
         (refused.count() as u64, "workers refused"),
     ] {
         if count > 0 {
