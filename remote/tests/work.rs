@@ -275,8 +275,9 @@ fn a_result_that_the_server_has_lost_is_computed_again_by_whoever_computed_it() 
     wait_until("the result", || worker.report().units == 1);
     runtime.block_on(async {
         let client = async_nats::connect(server.url()).await.unwrap();
-        let results = jetstream::new(client).get_stream("fermata-one-results");
-        let purged = results.await.unwrap().purge().await.unwrap();
+        let jetstream = jetstream::new(client);
+        let results = jetstream.get_stream("fermata-one-results").await.unwrap();
+        let purged = results.purge().await.unwrap();
         assert_eq!(purged.purged, 1);
     });
     let coordinator = begin(&server, "one", 1).unwrap();
