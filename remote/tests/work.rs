@@ -270,7 +270,8 @@ fn a_result_that_the_server_has_lost_is_computed_again_by_whoever_computed_it() 
     let (_connection, worker) = worker(&server, "a");
     assert_eq!(takes(&worker), (0, 1));
     // The coordinator dies; the result arrives, and is gone before there is another one.
-    drop((coordinator, connection));
+    drop(coordinator);
+    connection.close(Duration::ZERO);
     worker.computed(0, vec![7], 1);
     wait_until("the result", || worker.report().units == 1);
     runtime.block_on(async {
