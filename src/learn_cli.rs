@@ -7,9 +7,10 @@
 )]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
-use fermata_engine::units::HumanDuration;
+use fermata_engine::units::{HumanDuration, UnitError};
 
 use crate::compute_cli::ComputeArguments;
 use crate::evaluate_cli::{EVALUATE, EvaluateArguments};
@@ -177,8 +178,8 @@ pub struct HandOutArguments {
     /// Name under which workers find the job: letters, digits, - and _
     #[arg(long, value_name = "NAME", default_value = "job", requires = "nats")]
     pub job: String,
-    /// Give a unit to another worker after this long without word from its own
-    #[arg(long, value_name = "TIME", default_value = "30s", requires = "nats")]
+    /// Give a unit to another worker after this long without word from its own: 100ms to 24h
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "nats", value_parser = lease)]
     pub lease: HumanDuration,
     /// Units in flight at once; a little over twice the number of workers works well
     #[arg(long, value_name = "N", default_value_t = 32, requires = "nats", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -186,6 +187,18 @@ pub struct HandOutArguments {
     /// Accept workers whose processors have other features, which may change last digits; job.json records it
     #[arg(long, requires = "nats")]
     pub allow_other_processors: bool,
+}
+
+/// Parses a lease. A job's record at the server may have no other (`JobRecord`).
+fn lease(given: &str) -> Result<HumanDuration, String> {
+    let lease: HumanDuration = given
+        .parse()
+        .map_err(|error: UnitError| error.to_string())?;
+    if (Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(&lease.0) {
+        Ok(lease)
+    } else {
+        Err("expected 100ms to 24h".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -347,4 +360,36 @@ pub struct ExportArguments {
     /// Scale of an ArcFace head (weights without bias) [default: the training's, or 30]
     #[arg(long)]
     pub scale: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Typed {
+        #[command(flatten)]
+        hand_out: HandOutArguments,
+    }
+
+    #[test]
+    fn a_lease_is_one_that_a_job_may_have() {
+        let typed = |lease| {
+            let all = ["fermata", "--nats", "nats://host", "--lease", lease];
+            Typed::try_parse_from(all).map_err(|error| error.to_string())
+        };
+        for lease in ["0", "99ms", "24.1h", "forever"] {
+            let refused = typed(lease).unwrap_err();
+            assert!(refused.contains("--lease"), "{refused}");
+        }
+        assert!(typed("25h").unwrap_err().contains("expected 100ms to 24h"));
+        for (lease, expected) in [
+            ("100ms", Duration::from_millis(100)),
+            ("24h", Duration::from_secs(86_400)),
+        ] {
+            assert_eq!(typed(lease).unwrap().hand_out.lease.0, expected);
+        }
+    }
 }

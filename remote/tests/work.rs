@@ -321,6 +321,50 @@ fn one_name_is_one_job_until_that_is_ended() {
 }
 
 #[test]
+fn a_job_whose_record_nobody_could_read_is_not_begun_and_its_name_stays_free() {
+    let server = Server::start();
+    let connection = connect(&server);
+    let fit = JobRecord {
+        id: "one".to_owned(),
+        by: "a test".to_owned(),
+        lease_ms: 1000,
+        units: 1,
+        tries: 3,
+        about: "numbers".to_owned(),
+    };
+    let with_lease = |lease_ms| JobRecord {
+        lease_ms,
+        ..fit.clone()
+    };
+    let too_many = JobRecord {
+        units: u64::MAX,
+        ..fit.clone()
+    };
+    let too_large = JobRecord {
+        about: "x".repeat(1 << 20),
+        ..fit.clone()
+    };
+    for (unfit, words) in [
+        (with_lease(50), "a lease that is not from 100 ms to a day"),
+        (
+            with_lease(90_000_000),
+            "a lease that is not from 100 ms to a day",
+        ),
+        (too_many, "too many units"),
+        (too_large, "bytes are too many"),
+    ] {
+        let refused = Coordinator::begin(&connection, &name(), unfit, 1000).map(drop);
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, WorkError::Unfit { .. }), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains(words), "{said}");
+        let gone = end_job(&connection, &name());
+        assert!(matches!(gone, Err(WorkError::NoJob { .. })), "{gone:?}");
+    }
+    begin(&server, "two", 1).unwrap();
+}
+
+#[test]
 fn whoever_comes_after_a_thousand_names_takes_part_once_these_are_silent() {
     let server = Server::start();
     let lease = Duration::from_millis(500);

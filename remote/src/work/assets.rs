@@ -14,7 +14,7 @@ use async_nats::jetstream::{self, ErrorCode, kv};
 
 use super::error::WorkError;
 use super::job_name::JobName;
-use super::records::{JobRecord, MOST_JOB_BYTES, read, to_bytes};
+use super::records::{JobRecord, read, to_bytes};
 use super::results::Results;
 use crate::error::chain;
 
@@ -259,6 +259,29 @@ pub(crate) async fn missing(
     }
 }
 
+/// Checks that a job can be announced: that others can read its record, and that no other job has its name.
+///
+/// # Errors
+/// One of these is not so, or the server does not answer.
+pub(crate) async fn check(
+    jetstream: &jetstream::Context,
+    job: &JobName,
+    record: &JobRecord,
+) -> Result<(), WorkError> {
+    if let Err(error) = read::<JobRecord>(&to_bytes(record)) {
+        return Err(WorkError::Unfit {
+            reason: error.to_string(),
+        });
+    }
+    match find_known(jetstream, job).await? {
+        Some(known) if known.id != record.id => Err(WorkError::Taken {
+            job: job.to_string(),
+            by: known.by,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the job of a name, as [`find`] does, after making the list of jobs where it does not exist.
 pub(crate) async fn find_known(
     jetstream: &jetstream::Context,
@@ -268,23 +291,14 @@ pub(crate) async fn find_known(
     find(jetstream, job).await
 }
 
-/// Adds a job to the list, unless another one has its name.
+/// Adds a job to the list, unless another one has its name. See [`check`] for what is checked before.
 pub(crate) async fn announce(
     jetstream: &jetstream::Context,
     job: &JobName,
     record: &JobRecord,
 ) -> Result<(), WorkError> {
-    let bytes = to_bytes(record);
-    if bytes.len() > MOST_JOB_BYTES {
-        return Err(WorkError::TooLarge {
-            reason: format!(
-                "it takes {} bytes, and may take at most {MOST_JOB_BYTES}",
-                bytes.len()
-            ),
-        });
-    }
     let jobs = jobs(jetstream).await?;
-    let created = jobs.create(job.as_str(), bytes.into()).await;
+    let created = jobs.create(job.as_str(), to_bytes(record).into()).await;
     let Err(error) = created else {
         return Ok(());
     };

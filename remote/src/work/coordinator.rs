@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Notify, watch};
 
 use super::assets::{
-    Assets, announce, find_known, make, missing, outcome_key, remove, reports_of, tries_key,
+    Assets, announce, check, find_known, make, missing, outcome_key, remove, reports_of, tries_key,
 };
 use super::decision::{Decision, Seen, decide};
 use super::error::{NoResult, WorkError};
@@ -74,7 +74,7 @@ impl Coordinator {
     /// Begins a job, or resumes the one with the same id. A result of more than `most_bytes` is rejected.
     ///
     /// # Errors
-    /// Another job has the name, or the server cannot do it.
+    /// The record is not one that workers can read, another job has the name, or the server cannot do it.
     pub fn begin(
         connection: &Arc<NatsConnection>,
         job: &JobName,
@@ -84,15 +84,8 @@ impl Coordinator {
         let jetstream = &connection.jetstream;
         let client = &connection.client;
         let (assets, questions, reports) = connection.block_on(async {
+            check(jetstream, job, &record).await?;
             // The name comes last: workers look for it, and then find everything else there.
-            if let Some(known) = find_known(jetstream, job).await?
-                && known.id != record.id
-            {
-                return Err(WorkError::Taken {
-                    job: job.to_string(),
-                    by: known.by,
-                });
-            }
             let assets = make(jetstream, &record).await?;
             let questions = hear_questions(client, &record.id).await?;
             let reports = hear_reports(client, &record.id).await?;

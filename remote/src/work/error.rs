@@ -39,9 +39,9 @@ pub enum WorkError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The job is too large for a record.
+    /// Others could not read the job's record: it is too large, or a field has an impossible value.
     #[error("the job cannot be described to workers: {reason}")]
-    TooLarge {
+    Unfit {
         /// Why.
         reason: String,
     },
