@@ -180,6 +180,24 @@ fn a_worker_that_goes_gives_back_what_it_has_and_that_is_no_lost_try() {
 }
 
 #[test]
+fn a_worker_that_never_finishes_a_unit_gives_it_back_when_it_ends_and_that_is_no_lost_try() {
+    let server = Server::start();
+    let coordinator = begin(&server, "one", 1).unwrap();
+    for number in 1..=4 {
+        let (_connection, worker) = worker(&server, &format!("stops-{number}"));
+        assert_eq!(takes(&worker), (0, number));
+        let started = Instant::now();
+        worker.close(PATIENCE);
+        assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+        assert_eq!(worker.report().late, 0);
+    }
+    let (_connection, stays) = worker(&server, "stays");
+    assert_eq!(takes(&stays), (0, 5));
+    stays.computed(0, vec![7], 1);
+    assert_eq!(returned(&coordinator, 0).worker, "stays");
+}
+
+#[test]
 fn a_worker_that_is_at_work_when_the_job_is_over_discards_that_and_it_is_counted() {
     let server = Server::start();
     let coordinator = begin(&server, "one", 1).unwrap();

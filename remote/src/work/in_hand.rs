@@ -133,6 +133,17 @@ impl InHand {
         }
     }
 
+    /// Wants no more units, and gives back those that are still being worked on.
+    pub(super) fn close(&mut self) {
+        self.want_no_more();
+        for (unit, active) in &mut self.active {
+            if let Some(sender) = active.end.take() {
+                tracing::warn!(unit, "the unit is given back, since it was never finished");
+                let _ = sender.send(WorkEnd::GivenBack);
+            }
+        }
+    }
+
     /// Takes this worker out of the job, for this reason.
     pub(super) fn withdraw(&mut self, reason: &str) {
         self.report.refuses = Some(cut(reason));

@@ -134,15 +134,16 @@ impl Worker {
         lock(&self.state).end(unit, WorkEnd::GivenBack);
     }
 
-    /// Returns this worker's report; `refuses` is set if it no longer takes part since it has failed.
+    /// Returns this worker's report; `refuses` is set if it no longer takes part, since it failed over a unit or its
+    /// result was not used.
     pub fn report(&self) -> WorkerReport {
         lock(&self.state).report.clone()
     }
 
-    /// Ends a worker that has begun: gives back units that were not begun, waits at most `most` until results are at
-    /// the server, and reports that it leaves.
+    /// Ends a worker that has begun, once nothing is computed any more: gives back units without an outcome, waits at
+    /// most `most` until results are at the server, and reports that it leaves.
     pub fn close(&self, most: Duration) {
-        lock(&self.state).want_no_more();
+        lock(&self.state).close();
         self.wait(most, InHand::is_empty);
         let _ = self.over.send(true);
         self.wait(2 * FAREWELL, |state| state.is_gone);
