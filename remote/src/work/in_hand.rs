@@ -178,7 +178,7 @@ impl InHand {
             self.report.late += 1;
             tracing::warn!(
                 unit,
-                "the job is over: what was computed for the unit is discarded"
+                "the job or this worker ended before the unit's result was confirmed: the result is discarded"
             );
         }
     }

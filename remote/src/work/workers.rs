@@ -49,7 +49,8 @@ pub struct JobNow {
     pub republished: u64,
     /// Results that were rejected or that the server has lost, and that are computed again.
     pub rejected: u64,
-    /// Messages and records from the network that could not be read.
+    /// Messages and records from the network that could not be used: they could not be read, or they were reports of
+    /// workers for which there was no room.
     pub malformed: u64,
 }
 

@@ -13,7 +13,7 @@ const HANDED_OUT: Family = Family::gauge(
 );
 const LATE: Family = Family::counter(
     "fermata_job_late_results_total",
-    "Results that came after another worker's, and were discarded.",
+    "Results that came after another worker's, or were not confirmed before their worker ended, and were discarded.",
 );
 const REPUBLISHED: Family = Family::counter(
     "fermata_job_republished_units_total",
@@ -25,11 +25,11 @@ const REJECTED: Family = Family::counter(
 );
 const MALFORMED: Family = Family::counter(
     "fermata_job_malformed_messages_total",
-    "Messages and records from the network that could not be read.",
+    "Messages and records from the network that could not be read, and reports of workers for which there was no room.",
 );
 const REFUSED: Family = Family::gauge(
     "fermata_job_refused_workers",
-    "Workers whose program, models or data are not the job's.",
+    "Workers that do not take part: they differ from the job, failed over a unit, or their result was not used.",
 );
 const WORKER_ROWS: Family = Family::counter(
     "fermata_job_worker_rows_total",

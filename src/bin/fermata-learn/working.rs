@@ -105,7 +105,7 @@ fn take_part(
     ));
     if let Some(reason) = report.refuses {
         bail!(
-            "this worker stops, since its results are rejected: {reason}; its data or its machine differ from the coordinator's, and other workers continue"
+            "this worker stops, since it was given a unit again that it had failed over, or whose result was not used: {reason}; its log and report name calls that failed, and if there are none, its data or its machine differ from the coordinator's; other workers continue"
         );
     }
     code
