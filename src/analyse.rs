@@ -71,6 +71,7 @@ pub(crate) fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow
     let job = Job {
         graph,
         taking: Taking::Afresh(out.clone()),
+        lock: None,
         quiet: arguments.quiet || arguments.json,
         rows: None,
         services: (program.services)(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fermata_engine::observer::Observer;
 use fermata_engine::{Graph, Registry, Report, RunOptions, RunningGraph, Services};
+use fermata_files::FolderLock;
 use fermata_trace::{Trace, TraceError, Traced};
 
 use crate::cli::{
@@ -63,6 +64,7 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         } else {
             Taking::Afresh(path)
         },
+        lock: None,
         quiet: arguments.quiet,
         rows: None,
         services,
@@ -83,6 +85,8 @@ pub struct Job {
     pub graph: Graph,
     /// The run folder.
     pub taking: Taking,
+    /// The lock of the run folder, if the caller has it already.
+    pub lock: Option<Arc<FolderLock>>,
     /// Whether to show no progress.
     pub quiet: bool,
     /// The rows of a manifest that the job processes, to show its progress.
@@ -120,6 +124,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let Job {
         graph,
         taking,
+        lock,
         quiet,
         rows,
         services,
@@ -138,7 +143,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         }
     }
     let interrupts = Interrupts::watch()?;
-    let folder = RunFolder::open(&taking)?;
+    let folder = RunFolder::open(&taking, lock)?;
     let mut lives = begin_life(&services, &graph, folder.path())?;
     let mut progress = Progress::new(quiet, watching.log, graph.run.clock)
         .counting(rows)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use fermata_engine::{Graph, Report};
@@ -19,7 +20,7 @@ pub(crate) struct RunFolder {
     resumed: bool,
     /// Where the files of an earlier run are now.
     moved: Option<PathBuf>,
-    lock: FolderLock,
+    lock: Arc<FolderLock>,
 }
 
 /// How a run takes its folder.
@@ -57,18 +58,22 @@ impl RunFolder {
     }
 
     /// Creates the folder, or takes an existing one. What an earlier run left in it is moved to `earlier/N/`, so that
-    /// one run's files never stand beside another's graph; if a run is resumed, only its report is removed.
+    /// one run's files never stand beside another's graph; if a run is resumed, only its report is removed. `lock` is
+    /// the folder's lock, if the caller has it already.
     ///
     /// # Errors
     /// Fails if another process has the folder, or it cannot be created.
-    pub(crate) fn open(taking: &Taking) -> anyhow::Result<Self> {
+    pub(crate) fn open(taking: &Taking, lock: Option<Arc<FolderLock>>) -> anyhow::Result<Self> {
         let (path, resumed) = match taking {
             Taking::Afresh(path) => (path, false),
             Taking::Again(path) => (path, true),
         };
         let made = !path.exists();
         make_folder(path)?;
-        let lock = FolderLock::take(path)?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => Arc::new(FolderLock::take(path)?),
+        };
         let moved = if !resumed && is_used(path) {
             Some(move_aside(path)?)
         } else {

@@ -7,6 +7,8 @@ mod job_server;
 mod killed;
 #[cfg(feature = "remote")]
 mod machines_killed;
+#[cfg(feature = "remote")]
+mod owned_folders;
 mod refusals;
 #[cfg(feature = "remote")]
 mod several_machines;

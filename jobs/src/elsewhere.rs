@@ -46,6 +46,11 @@ pub struct Returned {
 
 /// Hands units out to other machines, and collects their results.
 pub trait HandsOut: Send + Sync {
+    /// Records in the run folder that its units are computed elsewhere. Called before the job has a ledger there.
+    ///
+    /// # Errors
+    /// Fails if that cannot be recorded: the job is then not begun.
+    fn begin(&self) -> Result<(), ActorError>;
     /// Hands a unit out.
     fn hand_out(&self, unit: usize);
     /// Returns the result of a unit, waiting for at most `most`.

@@ -177,6 +177,10 @@ impl StreamProvider for ManifestUnits {
             let starts = (0..rows).step_by(settings.unit);
             units.extend(starts.map(|start| (*split, start..(start + settings.unit).min(rows))));
         }
+        let handing_out: Option<Arc<HandingOut>> = setup.service();
+        if let Some(handing_out) = &handing_out {
+            handing_out.0.begin()?;
+        }
         let (ledger, waiting) = match &settings.ledger {
             None => (None, (0..units.len()).collect()),
             Some(path) => {
@@ -219,7 +223,7 @@ impl StreamProvider for ManifestUnits {
             manifest: settings.manifest,
             manifest_sha256: manifest.sha256.clone(),
             ledger,
-            handing_out: setup.service(),
+            handing_out,
             waiting,
             running: HashMap::new(),
             tries: HashMap::new(),

@@ -53,20 +53,8 @@ fn hundred() -> usize {
 /// Time between two messages about how far assembling is.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// The alignment of the units, in their folder.
-pub const ALIGNMENT: &str = "alignment.json";
-
-/// Starts a folder of units whose alignment is known before any row: units of another alignment will be refused.
-///
-/// # Errors
-/// Fails if the system reports an error.
-pub fn begin(dir: &Path, alignment: &Alignment) -> Result<(), ActorError> {
-    let units = dir.join(UNITS);
-    fs::create_dir_all(&units)
-        .map_err(|error| format!("cannot make {}: {error}", units.display()))?;
-    let text = serde_json::to_vec_pretty(alignment)?;
-    Ok(fermata_files::write(&units.join(ALIGNMENT), &text)?)
-}
+/// The alignment of the units, in their folder, unless the program lends it.
+const ALIGNMENT: &str = "alignment.json";
 
 /// See `WriteSoftlabelsSettings`.
 pub struct WriteSoftlabels {
@@ -77,7 +65,7 @@ pub struct WriteSoftlabels {
     ledger: Option<Ledger>,
     /// By stream number.
     open: HashMap<u32, Collected>,
-    /// The alignment of the last row, which is the job's.
+    /// The job's alignment, once it is known: before any row if the program lends it.
     aligned: Option<Arc<Alignment>>,
 }
 
@@ -102,14 +90,11 @@ impl WriteSoftlabels {
 
     /// Checks that a row has the alignment of the whole job, including earlier runs.
     fn hold_to_alignment(&mut self, alignment: &Arc<Alignment>) -> Result<(), ActorError> {
-        if let Some(aligned) = &self.aligned
-            && (Arc::ptr_eq(aligned, alignment) || aligned == alignment)
-        {
-            return Ok(());
-        }
-        let path = self.units().join(ALIGNMENT);
-        if path.is_file() {
-            let begun = read_alignment(&path)?;
+        let begun = match &self.aligned {
+            Some(begun) => Arc::clone(begun),
+            None => self.begun(alignment)?,
+        };
+        if !Arc::ptr_eq(&begun, alignment) && begun != *alignment {
             let (begun, now) = (begun.to_value(), alignment.to_value());
             let found = differences(("the units that are there", &begun), ("this run", &now));
             if !found.is_empty() {
@@ -120,12 +105,20 @@ impl WriteSoftlabels {
                 )
                 .into());
             }
-        } else {
-            let text = serde_json::to_vec_pretty(&**alignment)?;
-            fermata_files::write(&path, &text)?;
         }
         self.aligned = Some(Arc::clone(alignment));
         Ok(())
+    }
+
+    /// Returns the alignment of the units in the folder; where there are none yet, it becomes this one.
+    fn begun(&self, alignment: &Arc<Alignment>) -> Result<Arc<Alignment>, ActorError> {
+        let path = self.units().join(ALIGNMENT);
+        if path.is_file() {
+            return Ok(Arc::new(read_alignment(&path)?));
+        }
+        let text = serde_json::to_vec_pretty(&**alignment)?;
+        fermata_files::write(&path, &text)?;
+        Ok(Arc::clone(alignment))
     }
 
     fn failures(&mut self) -> Result<usize, ActorError> {
@@ -169,7 +162,10 @@ impl WriteSoftlabels {
             check_committed(path, commit)?;
         }
         tracing::info!(rows = job.rows, "assembling the softlabels");
-        let mut alignment = read_alignment(&self.units().join(ALIGNMENT))?;
+        let mut alignment = match &self.aligned {
+            Some(aligned) => Alignment::clone(aligned),
+            None => read_alignment(&self.units().join(ALIGNMENT))?,
+        };
         alignment.split = job.split;
         let told = Cell::new(Instant::now());
         let passes = Cell::new(0);
@@ -249,7 +245,7 @@ impl Actor for WriteSoftlabels {
             .irreplaceable()
     }
 
-    fn create(settings: WriteSoftlabelsSettings, _: &Setup) -> Result<Self, ActorError> {
+    fn create(settings: WriteSoftlabelsSettings, setup: &Setup) -> Result<Self, ActorError> {
         let WriteSoftlabelsSettings {
             dir,
             ledger,
@@ -265,7 +261,7 @@ impl Actor for WriteSoftlabels {
             assembles: assemble,
             ledger: None,
             open: HashMap::new(),
-            aligned: None,
+            aligned: setup.service(),
         })
     }
 

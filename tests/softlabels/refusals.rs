@@ -216,7 +216,11 @@ fn a_folder_that_is_no_run_or_in_use_is_not_resumed() {
         &["none is not there: name the folder of a run"],
     );
     let _lock = FolderLock::take(&empty).unwrap();
+    // Files of an export that has just begun and has no ledger yet.
+    fs::write(empty.join("job.json"), "{}").unwrap();
+    fs::create_dir(empty.join("units")).unwrap();
     refuses(&data.export("empty", &[]), &["is in use by"]);
+    assert!(empty.join("job.json").is_file() && empty.join("units").is_dir());
 }
 
 #[test]

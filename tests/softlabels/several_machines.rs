@@ -46,7 +46,7 @@ impl Process {
 
     /// Waits for its end and checks its exit code.
     #[track_caller]
-    fn ends(&mut self, code: i32) {
+    pub(super) fn ends(&mut self, code: i32) {
         let child = std::cell::RefCell::new(&mut self.child);
         let log = &self.log;
         let words = || fs::read_to_string(log).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Units that other machines have computed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ struct Folder {
 }
 
 impl HandsOut for Folder {
+    fn begin(&self) -> Result<(), ActorError> {
+        assert!(!self.ledger.exists(), "there is a ledger already");
+        Ok(())
+    }
+
     fn hand_out(&self, _: usize) {}
 
     fn result(&self, unit: usize, _: Duration) -> Result<Option<Returned>, ActorError> {
@@ -41,21 +46,21 @@ impl HandsOut for Folder {
     fn withdraw(&self, _: usize) {}
 }
 
-/// Whoever computed it may remove it then, and a coordinator that is killed before would have lost it.
-#[test]
-fn a_result_is_taken_once_it_is_committed() {
+/// A job that has run on one machine, in `alone`, and whose units another one has computed, in `worker`.
+fn computed() -> (Job, Alignment) {
     let job = Job::new();
     job.run("alone", &[]);
     job.run(
         "worker",
         &[("max_failures: 2", "max_failures: 2, assemble: false")],
     );
-    let units = job.path("worker/units");
-    let alignment = fs::read_to_string(units.join("alignment.json")).unwrap();
-    let alignment: Alignment = serde_json::from_str(&alignment).unwrap();
+    let alignment = fs::read_to_string(job.path("worker/units/alignment.json")).unwrap();
+    (job, serde_json::from_str(&alignment).unwrap())
+}
 
-    let out = job.path("shared");
-    fs::create_dir(&out).unwrap();
+/// Hands the units out in a folder. Returns those that were taken: number, rows, and whether it was committed.
+fn hand_out(job: &Job, alignment: Alignment, out: &Path) -> Vec<(usize, usize, bool)> {
+    let units = job.path("worker/units");
     let manifest = job.manifest.display();
     let text = format!(
         "
@@ -69,7 +74,7 @@ run: {{clock: asap}}
     );
     let mut registry = Registry::builtin();
     fermata_jobs::register(&mut registry);
-    let graph = Graph::parse("shared.yaml", &text, &registry, &LoadOptions::new(&out)).unwrap();
+    let graph = Graph::parse("shared.yaml", &text, &registry, &LoadOptions::new(out)).unwrap();
     let taken = Arc::default();
     let folder = Folder {
         units,
@@ -89,8 +94,31 @@ run: {{clock: asap}}
     assert!(report.balanced, "{:?}", report.imbalances);
     let mut taken = taken.lock().unwrap().clone();
     taken.sort_unstable();
+    taken
+}
+
+/// Whoever computed it may remove it then, and a coordinator that is killed before would have lost it.
+#[test]
+fn a_result_is_taken_once_it_is_committed() {
+    let (job, alignment) = computed();
+    let out = job.path("shared");
+    fs::create_dir(&out).unwrap();
+    let taken = hand_out(&job, alignment, &out);
     let rows = [7, 7, 7, 7, 7, 5].into_iter().enumerate();
     let expected: Vec<_> = rows.map(|(unit, rows)| (unit, rows, true)).collect();
     assert_eq!(taken, expected);
+    assert_eq!(job.files("alone"), job.files("shared"));
+}
+
+#[test]
+fn the_alignment_that_the_program_lends_counts_whatever_another_process_writes_into_the_folder() {
+    let (job, alignment) = computed();
+    let mut other = alignment.clone();
+    other.seed += 1;
+    let out = job.path("shared");
+    fs::create_dir_all(out.join("units")).unwrap();
+    let text = serde_json::to_vec(&other).unwrap();
+    fs::write(out.join("units/alignment.json"), text).unwrap();
+    hand_out(&job, alignment, &out);
     assert_eq!(job.files("alone"), job.files("shared"));
 }

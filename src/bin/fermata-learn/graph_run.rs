@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fermata::cli::ServeArguments;
 use fermata::run::{Job, JobRows, Says, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions, Services};
+use fermata_files::FolderLock;
 use fermata_jobs::manifests::Manifests;
 
 use crate::program::PROGRAM;
@@ -17,6 +18,7 @@ pub(crate) const FILE: &str = "graph.yaml";
 pub(crate) struct GraphRun<'a> {
     text: &'a str,
     taking: Taking,
+    lock: Option<Arc<FolderLock>>,
     quiet: bool,
     rows: Option<JobRows>,
     services: Services,
@@ -30,6 +32,7 @@ impl<'a> GraphRun<'a> {
         Self {
             text,
             taking,
+            lock: None,
             quiet,
             rows: None,
             services: (PROGRAM.services)(),
@@ -37,6 +40,12 @@ impl<'a> GraphRun<'a> {
             serve: ServeArguments::default(),
             set: Vec::new(),
         }
+    }
+
+    /// Runs in a folder that the caller has locked.
+    pub(crate) fn owning(mut self, lock: &Arc<FolderLock>) -> Self {
+        self.lock = Some(Arc::clone(lock));
+        self
     }
 
     /// Overrides values of the text (`PATH=VALUE`).
@@ -97,6 +106,7 @@ impl<'a> GraphRun<'a> {
         let job = Job {
             graph,
             taking: self.taking,
+            lock: self.lock,
             quiet: self.quiet,
             rows: self.rows,
             services: self.services,

@@ -12,10 +12,10 @@ use fermata::learn_cli::SoftlabelsArguments;
 use fermata::print::complain;
 use fermata::run::{JobRows, Taking};
 use fermata_engine::ActorError;
+use fermata_files::FolderLock;
 use fermata_jobs::elsewhere::{HandingOut, HandsOut, Returned};
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit_file::most_bytes;
-use fermata_jobs::write_softlabels;
 use fermata_remote::NatsConnection;
 use fermata_remote::work::records::JobRecord;
 use fermata_remote::work::{Coordinator, JobName, JobNow, NoResult};
@@ -84,12 +84,13 @@ impl JobFile {
     }
 }
 
+/// Hands out a new job in the folder of a lock, which the caller keeps until this returns.
 pub(crate) fn hand_out(
     arguments: &SoftlabelsArguments,
     plan: Plan,
     rows: JobRows,
     manifests: Arc<Manifests>,
-    out: &Path,
+    lock: &Arc<FolderLock>,
 ) -> anyhow::Result<u8> {
     let given = &arguments.hand_out;
     let nats = given.nats.as_deref().context("no --nats")?;
@@ -116,15 +117,17 @@ pub(crate) fn hand_out(
     };
     let run = GraphRun::new(
         &text,
-        Taking::Afresh(out.to_owned()),
+        Taking::Afresh(lock.folder().to_owned()),
         arguments.teachers.quiet,
     )
+    .owning(lock)
     .of(Some(rows))
     .served(arguments.serve.clone())
     .reading(manifests);
     run_with(nats, run, file)
 }
 
+/// Hands out what is left of a job in a folder that the caller has locked until this returns.
 pub(crate) fn resume(nats: &str, run: GraphRun<'_>) -> anyhow::Result<u8> {
     let file: JobFile = read_json(&run.folder().join(SHARED), "job of several machines")?;
     let own = Own::of_this_machine();
@@ -157,10 +160,7 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
         file.id = fresh_id()?;
     }
     let coordinator = begin(&connection, &job, &file, run.all_rows())?;
-    let prepared = write_softlabels::begin(&folder, &file.shared.alignment)
-        .map_err(|error| anyhow::anyhow!("{error}"))
-        .and_then(|()| file.write(&folder));
-    let code = prepared.and_then(|()| lend(run, &coordinator, &file, nats).run());
+    let code = lend(run, &coordinator, &file, nats).run();
     if let Err(error) = coordinator.close() {
         complain(&format!(
             "warning: the job could not be removed from the server: {error}"
@@ -257,6 +257,10 @@ impl Over {
 }
 
 impl HandsOut for Over {
+    fn begin(&self) -> Result<(), ActorError> {
+        Ok(self.file.write(&self.folder)?)
+    }
+
     fn hand_out(&self, unit: usize) {
         self.coordinator.hand_out(unit as u64);
     }

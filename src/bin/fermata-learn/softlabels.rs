@@ -11,11 +11,11 @@ use fermata::documents::read_text;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
 use fermata_engine::Actor as _;
-use fermata_files::from_yaml;
+use fermata_files::{FolderLock, from_yaml};
 use fermata_jobs::ledger::Ledger;
 use fermata_jobs::manifests::Manifests;
 use fermata_jobs::unit::rows_of;
-use fermata_jobs::write_softlabels::{ALIGNMENT, UNITS, WriteSoftlabels};
+use fermata_jobs::write_softlabels::{UNITS, WriteSoftlabels};
 use fermata_learn::augmentation::Augmentation;
 use fermata_learn::manifest::Split;
 use serde::Deserialize;
@@ -42,13 +42,7 @@ struct TrainingViews {
 
 pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> {
     let out = &arguments.out;
-    if out.join(LEDGER).exists() {
-        bail!(
-            "{} holds softlabels, or a part of them: `fermata resume {}` continues them; new ones need a new folder",
-            out.display(),
-            out.display()
-        );
-    }
+    refuse_begun(out)?;
     let given = &arguments.teachers;
     let teachers = Teachers::read(given)?;
     let split: Option<Split> = match &arguments.split {
@@ -88,21 +82,36 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         allow_seen: arguments.allow_seen,
     };
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    let out = absolute(out)?;
+    let lock = Arc::new(FolderLock::take(&absolute(out)?)?);
+    // Another process may have begun them while this one read the teachers.
+    refuse_begun(out)?;
     let rows = JobRows { all: rows, done: 0 };
     let ended = match &arguments.hand_out.nats {
         None => {
             let text = plan.here(given.readers, arguments.max_failures);
-            let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
+            let taking = Taking::Afresh(lock.folder().to_owned());
+            let run = GraphRun::new(&text, taking, given.quiet).owning(&lock);
             let run = run.of(Some(rows)).reading(manifests);
             run.served(arguments.serve.clone()).run()
         }
-        Some(_) => shared_job::hand_out(arguments, plan, rows, manifests, &out),
+        Some(_) => shared_job::hand_out(arguments, plan, rows, manifests, &lock),
     };
     if matches!(ended, Err(_) | Ok(REFUSED)) {
-        forget(&out);
+        forget(lock);
     }
     ended
+}
+
+/// Fails if softlabels were begun in a folder.
+fn refuse_begun(out: &Path) -> anyhow::Result<()> {
+    if out.join(LEDGER).exists() {
+        bail!(
+            "{} holds softlabels, or a part of them: `fermata resume {}` continues them; new ones need a new folder",
+            out.display(),
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// Returns each teacher's weight; all are equal unless some are given.
@@ -140,17 +149,19 @@ fn augmentation_of(config: Option<&Path>) -> anyhow::Result<Augmentation> {
     Ok(views.augmentation)
 }
 
-/// Removes what a run that did not start has written, so that the folder can be used once the problem is fixed.
-fn forget(out: &Path) {
+/// Removes what a run that did not start has written into its folder, so that this can be used once the problem is
+/// fixed. Gives the folder's lock back.
+fn forget(lock: Arc<FolderLock>) {
+    let out = lock.folder().to_owned();
     let ledger = out.join(LEDGER);
     let is_empty = |ledger: Ledger| ledger.state().commits.is_empty();
     let nothing_done = !ledger.exists() || Ledger::join(&ledger).is_ok_and(is_empty);
     if nothing_done {
         let _ = fs::remove_file(ledger);
         let _ = fs::remove_file(out.join(SHARED));
-        let _ = fs::remove_file(out.join(UNITS).join(ALIGNMENT));
-        // Only empty folders are removed.
+        // Only empty folders are removed, and the lock is a file.
         let _ = fs::remove_dir(out.join(UNITS));
+        drop(lock);
         let _ = fs::remove_dir(out);
     }
 }
@@ -163,6 +174,8 @@ pub(crate) fn resume(
     quiet: bool,
 ) -> anyhow::Result<u8> {
     let folder = absolute(folder)?;
+    // Held until the job is removed from the server too: nobody else is to join it meanwhile.
+    let lock = Arc::new(FolderLock::take(&folder)?);
     let graph = folder.join(graph_run::FILE);
     let text = read_text(&graph)?;
     let ledger = Ledger::join(&folder.join(LEDGER))?;
@@ -189,7 +202,7 @@ pub(crate) fn resume(
     };
     let shown = folder.display().to_string();
     let is_shared = folder.join(SHARED).is_file();
-    let run = GraphRun::new(&text, Taking::Again(folder), quiet);
+    let run = GraphRun::new(&text, Taking::Again(folder), quiet).owning(&lock);
     let run = run.of(rows).setting(set);
     match (nats, is_shared) {
         (None, false) => run.run(),

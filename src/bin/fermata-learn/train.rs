@@ -115,6 +115,7 @@ fn run(
     let job = Job {
         graph,
         taking,
+        lock: None,
         quiet,
         rows: Some(JobRows {
             all,

@@ -1,10 +1,10 @@
 //! `fermata softlabels --nats` in a program built without the feature `remote`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::JobRows;
+use fermata_files::FolderLock;
 use fermata_jobs::manifests::Manifests;
 
 use crate::graph_run::GraphRun;
@@ -18,7 +18,7 @@ pub(crate) fn hand_out(
     _: Plan,
     _: JobRows,
     _: Arc<Manifests>,
-    _: &Path,
+    _: &Arc<FolderLock>,
 ) -> anyhow::Result<u8> {
     anyhow::bail!(WITHOUT)
 }

@@ -13,7 +13,6 @@ use fermata::run::Taking;
 use fermata_engine::ActorError;
 use fermata_jobs::elsewhere::{Given, Giver, Gives};
 use fermata_jobs::manifests::Manifests;
-use fermata_jobs::write_softlabels;
 use fermata_remote::NatsConnection;
 use fermata_remote::work::{JobName, Taken, Worker, WorkerReport, WorkerSpec, end_job};
 
@@ -83,19 +82,20 @@ fn take_part(
         Some(out) => out.clone(),
         None => Path::new("runs").join(format!("work-{name}")),
     };
-    let prepared = write_softlabels::begin(&out, &shared.alignment);
-    prepared.map_err(|error| anyhow::anyhow!("{error}"))?;
-    let out = out
-        .canonicalize()
-        .with_context(|| format!("cannot find {}", out.display()))?;
+    let out = std::path::absolute(&out)
+        .with_context(|| format!("cannot make the folder {}", out.display()))?;
     worker.begin(differs);
+    let aligned = Arc::new(shared.alignment);
     let giver = Arc::new(Giver(Box::new(Working(Arc::clone(&worker)))));
     let looked_at = Arc::clone(&worker);
     let says = move || Some(progress_of(&looked_at.report()));
     let text = plan.at_a_worker(arguments.readers);
     let code = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)
         .reading(manifests)
-        .lending(|services| services.with(giver), Box::new(says))
+        .lending(
+            |services| services.with(giver).with(aligned),
+            Box::new(says),
+        )
         .run();
     worker.close(LAST_RESULTS);
     let report = worker.report();
