@@ -66,10 +66,21 @@ fn networks_are_described() {
         &["models", "describe", "vgg"],
         &["no network `vgg`", "convnext_tiny"],
     );
-    refused(
-        &["models", "describe", "--size", "8"],
-        &["at least 32 pixels"],
-    );
+    for [option, value] in [
+        ["--size", "8"],
+        ["--size", "65537"],
+        ["--size", "3000000000"],
+        ["--classes", "1"],
+        ["--classes", "9223372036854775807"],
+    ] {
+        refused(
+            &["models", "describe", option, value],
+            &[
+                "at least 32 pixels and 2 classes",
+                "at most 65536 and 1000000",
+            ],
+        );
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn graph(
         "at_once": compute.batch,
         "batch": {"max": compute.batch, "each": "stream"},
         // Makes the next rows ready while these are computed.
-        "queue": {"capacity": 2 * compute.batch},
+        "queue": {"capacity": 2 * u64::from(compute.batch)},
     });
     // The rows to evaluate come first.
     let writers = [("write", PREDICTIONS), ("write-fitted", FITTED_ON)];
