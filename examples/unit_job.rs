@@ -55,7 +55,14 @@ impl Ledger {
 
     fn commit(&self, unit: u64, sum: u64) -> Result<(), ActorError> {
         let mut file = self.file.lock().map_err(|_| "the ledger broke")?;
-        file.write_all(format!("{unit} {sum}\n").as_bytes())?;
+        let end = file.stream_position()?;
+        let written = file.write_all(format!("{unit} {sum}\n").as_bytes());
+        if written.is_err() {
+            // What was written of the line must not become the beginning of the next one.
+            file.set_len(end)?;
+            file.seek(SeekFrom::Start(end))?;
+        }
+        written?;
         file.sync_data()?;
         Ok(())
     }

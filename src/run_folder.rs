@@ -1,13 +1,13 @@
 //! The folder that a run owns: its outputs, the resolved graph, the report and the log.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use fermata_engine::{Graph, Report};
-use fermata_files::{FolderLock, LOCK_FILE};
+use fermata_files::{FolderLock, LOCK_FILE, remove_earlier};
 
 use crate::documents::{make_folder, write_json};
 
@@ -87,14 +87,7 @@ impl RunFolder {
             lock,
         };
         if resumed {
-            let report = path.join(REPORT);
-            match fs::remove_file(&report) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error)
-                        .with_context(|| format!("cannot replace {}", report.display()));
-                }
-                _ => {}
-            }
+            remove_earlier(&path.join(REPORT))?;
         }
         Ok(folder)
     }

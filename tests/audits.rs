@@ -113,6 +113,14 @@ fn an_audit_finds_what_is_one_picture_and_changes_nothing() {
         json(&path("audit/audit.json"))["manifests"][1]["unreadable_or_stale"],
         1
     );
+    // Another audit in the same folder has nothing of this one, even if it ends early.
+    photo(&at("4.png"), 4);
+    succeeded(run(&asked));
+    assert!(at("audit/audit.json").exists() && !at("audit/unreadable.txt").exists());
+    std::fs::remove_file(at("audit/audit.html")).unwrap();
+    std::fs::create_dir(at("audit/audit.html")).unwrap();
+    assert_ne!(run(&asked).0, 0);
+    assert!(at("audit/pairs.csv").exists() && !at("audit/audit.json").exists());
     refused(&["manifest", "audit", "--out", &path("x")], &["MANIFESTS"]);
     refused(
         &["manifest", "audit", &path("none.csv"), "--out", &path("x")],
@@ -182,6 +190,14 @@ fn labels_that_models_contradict_are_listed_and_left_out_by_a_recipe() {
             .contains("3.png,web,train,happy,sad"),
         "{listed}"
     );
+    succeeded(run(&[
+        "manifest",
+        "audit",
+        &manifest,
+        "--out",
+        &path("audit"),
+    ]));
+    assert!(!at("audit/label_errors.csv").exists(), "no model was asked");
 
     let recipe = |keep: &str| {
         let text = format!("manifests: [{{manifest: all.csv, keep: {keep}}}]\n");

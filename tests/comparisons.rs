@@ -112,6 +112,19 @@ fn networks_that_were_trained_several_times_are_compared_by_their_means() {
     assert!(text.contains("kd: 2 trainings, accuracy 0.8333"), "{text}");
     let page = std::fs::read_to_string(path("seeds/comparison.html")).unwrap();
     assert!(page.contains("Means over trainings"), "{page}");
+    // A comparison of single models in the same folder has no means.
+    let [ce, kd] =
+        [("ce", "a.csv"), ("kd", "c.csv")].map(|(name, one)| format!("{name}={}", path(one)));
+    let (code, _, errors) = run(&["evaluate", "--compare", &ce, &kd, "--out", &out]);
+    assert_eq!(code, 0, "{errors}");
+    let is_there = |name: &str| folder.path().join("seeds").join(name).exists();
+    assert!(is_there("comparison.json") && !is_there("seeds.csv"));
+    // One that ends early is not taken for a complete one.
+    std::fs::remove_file(path("seeds/comparison.html")).unwrap();
+    std::fs::create_dir(path("seeds/comparison.html")).unwrap();
+    let (code, _, _) = run(&["evaluate", "--compare", &ce, &kd, "--out", &out]);
+    assert_ne!(code, 0);
+    assert!(is_there("models.csv") && !is_there("comparison.json"));
     // If one of two paths does not exist, it is named.
     let none = format!("ce={},{}", path("a.csv"), path("none.csv"));
     refused(

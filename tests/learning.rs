@@ -66,10 +66,21 @@ fn networks_are_described() {
         &["models", "describe", "vgg"],
         &["no network `vgg`", "convnext_tiny"],
     );
-    refused(
-        &["models", "describe", "--size", "8"],
-        &["at least 32 pixels"],
-    );
+    for [option, value] in [
+        ["--size", "8"],
+        ["--size", "65537"],
+        ["--size", "3000000000"],
+        ["--classes", "1"],
+        ["--classes", "9223372036854775807"],
+    ] {
+        refused(
+            &["models", "describe", option, value],
+            &[
+                "at least 32 pixels and 2 classes",
+                "at most 65536 and 1000000",
+            ],
+        );
+    }
 }
 
 #[test]
@@ -133,6 +144,24 @@ fn predictions_are_evaluated_calibrated_and_compared() {
     ] {
         assert!(Path::new(&path(&format!("out/{name}"))).is_file(), "{name}");
     }
+    // Another evaluation in the same folder has nothing of this one, even if it ends early.
+    let asked = [
+        "evaluate",
+        "--predictions",
+        &path("other.csv"),
+        "--out",
+        &path("out"),
+    ];
+    let is_there = |name: &str| Path::new(&path(&format!("out/{name}"))).is_file();
+    std::fs::remove_file(path("out/per_class.csv")).unwrap();
+    std::fs::create_dir(path("out/per_class.csv")).unwrap();
+    assert_ne!(run(&asked).0, 0);
+    assert!(is_there("predictions.npz") && !is_there("metrics.json"));
+    std::fs::remove_dir(path("out/per_class.csv")).unwrap();
+    let (code, _, errors) = run(&asked);
+    assert_eq!(code, 0, "{errors}");
+    assert!(is_there("metrics.json") && is_there("reliability.svg"));
+    assert!(!is_there("reliability_scaled.svg"));
     let (code, text, _) = run(&["calibrate", "--predictions", &path("validation.csv")]);
     assert!(code == 0 && text.contains("on 31 rows"), "{text}");
 }

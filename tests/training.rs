@@ -199,6 +199,12 @@ fn a_network_is_trained_evaluated_and_trained_for_more() {
         &["nothing left to do", "--more N"],
     );
     refused(&data.resume("run", &["--more", "0"]), &["--more"]);
+    let most = u32::MAX.to_string();
+    refused(
+        &data.resume("run", &["--more", &most]),
+        &["4294967295 more epochs cannot be trained: the training stands at epoch 8"],
+    );
+    refused(&data.resume("run", &[]), &["nothing left to do"]);
     succeeds(&data.resume("run", &["--more", "10"]));
     assert_eq!(epochs(&data.path("run/history.csv")), 18);
     let (code, text, _) = run(&["inspect", &out]);

@@ -14,6 +14,7 @@ use std::process::Command;
 use rustix::fs::OFlags;
 
 use crate::error::FileError;
+use crate::same_place::is_at;
 
 mod handed_over;
 
@@ -226,15 +227,6 @@ fn read_holder(mut file: File) -> Option<Holder> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     Holder::of_text(&text)
-}
-
-/// Returns whether this file is the one at `path`.
-fn is_at(file: &File, path: &Path) -> bool {
-    let here = || -> io::Result<bool> {
-        let (open, found) = (file.metadata()?, fs::metadata(path)?);
-        Ok((open.dev(), open.ino()) == (found.dev(), found.ino()))
-    };
-    here().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! - [`SyncGroup`]: files of several writers that are made durable together, for code that promises that they survive a
 //!   power cut.
 //! - [`write()`]: writes contents that are in memory as a part file.
+//! - [`remove_earlier`]: removes a file that an earlier run may have left.
 //! - [`PartFolder`]: a folder that is filled as `NAME.part` and gets its name, or replaces another folder, in one step.
 //! - [`read`], [`read_text`], [`open`]: files that are read to their end, which must be regular and within a size
 //!   limit.
@@ -33,7 +34,7 @@ mod yaml;
 pub use error::FileError;
 pub use folder_lock::{FolderLock, Holder, LOCK_FILE, LockError};
 pub use hash::{sha256, sha256_of, sha256_of_file};
-pub use part_file::{PartFile, Unfinished, is_being_written, part_path, write};
+pub use part_file::{PartFile, Unfinished, is_being_written, part_path, remove_earlier, write};
 pub use part_folder::PartFolder;
 pub use record_file::RecordFile;
 pub use same_place::{is_same_file, is_same_folder};

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
+use crate::same_place::is_at;
 
 /// What happens to `NAME.part` if it is never finished because of a failed write, an early end or a panic. (A process
 /// that is killed always leaves it.)
@@ -119,6 +120,19 @@ impl PartFile {
     pub fn cut(&mut self, length: u64) -> io::Result<()> {
         self.file.set_len(length)?;
         self.file.seek(SeekFrom::Start(length)).map(drop)
+    }
+
+    /// Exchanges the contents for those of `fresh`, a part of this part, and continues after them. The part is locked
+    /// all the time.
+    ///
+    /// # Errors
+    /// The error from the system; the contents are then the old ones.
+    pub(crate) fn replace_by(&mut self, mut fresh: Self) -> io::Result<()> {
+        fresh.file.sync_all()?;
+        fs::rename(&fresh.part, &self.part)?;
+        fresh.unfinished = None;
+        std::mem::swap(&mut self.file, &mut fresh.file);
+        Ok(())
     }
 
     /// Makes the contents durable, gives the file its name, replacing an existing file, and makes the name durable too.
@@ -258,16 +272,27 @@ fn locked(part: &Path) -> Result<File, FileError> {
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    let opened = options.open(part);
-    let file = opened.map_err(|reason| FileError::new("create", part, reason))?;
-    let is_file = file.metadata().is_ok_and(|found| found.is_file());
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) if is_file => {
+    loop {
+        let opened = options.open(part);
+        let file = opened.map_err(|reason| FileError::new("create", part, reason))?;
+        if let Some(file) = lock_part(file, part)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Locks an open part, a file or a folder. Returns none if it is no longer there: its writer has finished or removed it
+/// since it was opened, and a finished one must not be written to.
+pub(crate) fn lock_part(open: File, part: &Path) -> Result<Option<File>, FileError> {
+    let found = open.metadata();
+    let is_lockable = found.is_ok_and(|found| found.is_file() || found.is_dir());
+    match open.try_lock() {
+        Err(TryLockError::WouldBlock) if is_lockable => {
             let reason = ErrorKind::ResourceBusy.into();
             Err(FileError::new("write", part, reason).and("another writer has it"))
         }
         // Some file systems do not support locks.
-        _ => Ok(file),
+        _ => Ok(is_at(&open, part).then_some(open)),
     }
 }
 
@@ -302,6 +327,20 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         file.finish()
     });
     written.map_err(|error| in_one_call(path, error))
+}
+
+/// Removes a file that an earlier run may have left: before others are replaced whose completeness it stands for, or
+/// where a run has nothing to write in its place.
+///
+/// # Errors
+/// The error from the system; none if there is no such file.
+pub fn remove_earlier(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(reason) if reason.kind() != ErrorKind::NotFound => {
+            Err(FileError::new("replace", path, reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns the error of a call that writes a whole file: the step that failed is irrelevant, unless the file is

@@ -1,18 +1,21 @@
 //! A folder that is either complete or absent: it is filled as `NAME.part` and gets its name when it is complete.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::FileError;
-use crate::part_file::{part_path, sync_folder_of};
+use crate::part_file::{lock_part, part_path, sync_folder_of};
 
-/// A folder that is being filled. If it is never finished, it is removed with its contents.
+/// A folder that is being filled. If it is never finished, it is removed with its contents. The part is locked meanwhile
+/// (flock(2)), so that no other process that uses this type fills or removes the same folder.
 #[derive(Debug)]
 pub struct PartFolder {
+    lock: File,
     part: PathBuf,
     path: PathBuf,
     finished: bool,
@@ -22,12 +25,13 @@ impl PartFolder {
     /// Begins the folder `path`, creating its parents; a `NAME.part` left by an earlier run is removed.
     ///
     /// # Errors
-    /// The error from the system.
+    /// Another writer has it, or the error from the system.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let part = part_path(path);
-        remove_if_there(&part)?;
-        fs::create_dir_all(&part).map_err(|reason| FileError::new("create", &part, reason))?;
+        let lock = locked(&part)?;
+        empty(&part)?;
         Ok(Self {
+            lock,
             part,
             path: path.to_owned(),
             finished: false,
@@ -52,9 +56,11 @@ impl PartFolder {
 
     /// Finishes like [`PartFolder::finish`]; `sync` makes the names in the folder of a path durable.
     fn finish_by(mut self, sync: impl Fn(&Path) -> Result<(), FileError>) -> Result<(), FileError> {
-        File::open(&self.part)
-            .and_then(|folder| folder.sync_all())
+        self.lock
+            .sync_all()
             .map_err(|reason| FileError::new("sync to disk", &self.part, reason))?;
+        // Where it is moved to, others look for leftovers to take over: it is locked until it is removed.
+        let _old_lock = opened(&self.path).ok().filter(|old| old.try_lock().is_ok());
         let old = self.name()?;
         self.finished = true;
         let named = |error| FileError {
@@ -100,13 +106,52 @@ impl PartFolder {
 
 impl Drop for PartFolder {
     fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        if let Err(error) = remove_if_there(&self.part) {
+        if !self.finished
+            && let Err(error) = remove_if_there(&self.part)
+        {
             tracing::warn!("{error}");
         }
+        // Closing alone does not unlock it while a process that is just being started has a copy of the descriptor.
+        let _ = self.lock.unlock();
     }
+}
+
+/// Creates a folder, or takes over what an earlier run left of it, and locks it.
+fn locked(part: &Path) -> Result<File, FileError> {
+    let refused = |reason| FileError::new("create", part, reason);
+    loop {
+        // A link leads to what belongs to something else.
+        if part.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+            remove_if_there(part)?;
+        }
+        fs::create_dir_all(part).map_err(refused)?;
+        let folder = match opened(part) {
+            // Another writer has just removed it.
+            Err(reason) if reason.kind() == ErrorKind::NotFound => continue,
+            opened => opened.map_err(refused)?,
+        };
+        if let Some(folder) = lock_part(folder, part)? {
+            return Ok(folder);
+        }
+    }
+}
+
+/// Opens a folder, not through a link.
+fn opened(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(folder)
+}
+
+/// Removes everything in a folder.
+fn empty(folder: &Path) -> Result<(), FileError> {
+    let failed = |reason| FileError::new("empty", folder, reason);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        remove_if_there(&entry.map_err(failed)?.path())?;
+    }
+    Ok(())
 }
 
 /// Removes a folder and its contents, or a link without following it.
@@ -124,8 +169,6 @@ fn remove_if_there(folder: &Path) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     /// Finishes a folder whose name cannot be made durable, and returns the error.

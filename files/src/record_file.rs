@@ -1,7 +1,7 @@
 //! A part file of whole records: its content on disk never ends within a record, as far as this process can ensure it.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -36,21 +36,25 @@ impl RecordFile {
     /// Whatever happens meanwhile, data outside these ranges is preserved.
     ///
     /// # Errors
-    /// See [`PartFile::go_on`]; also if the remaining data cannot be written.
+    /// See [`PartFile::go_on`]; also if there is no `NAME.part`, it is a link, or the remaining data cannot be written.
     pub fn go_on(path: &Path, without: &[Range<u64>]) -> Result<Self, FileError> {
         let part = part_path(path);
-        let length = fs::metadata(&part).map(|found| found.len());
         let failed = |reason| FileError::new("continue with", &part, reason);
-        let length = length.map_err(failed)?;
-        let is_tail = |cut: &Range<u64>| cut.end >= length;
-        if without.len() > 1 || without.iter().any(|cut| !is_tail(cut)) {
-            rewrite(&part, without).map_err(failed)?;
-        }
+        let found = fs::metadata(&part).map_err(failed)?.len();
+        // Locked before anything is changed: another writer may have it.
         let mut file = PartFile::go_on(path)?;
-        if let [cut] = without
-            && is_tail(cut)
-        {
-            file.cut(cut.start).map_err(failed)?;
+        let length = file.length().map_err(failed)?;
+        if length != found {
+            let reason = "it is a link, or another writer has just changed it";
+            return Err(failed(io::Error::other(reason)));
+        }
+        match without {
+            [] => {}
+            [tail] if tail.end >= length => file.cut(tail.start).map_err(failed)?,
+            cuts => {
+                let fresh = rest(&part, cuts)?;
+                file.replace_by(fresh).map_err(failed)?;
+            }
         }
         let length = file.length().map_err(failed)?;
         Ok(Self {
@@ -87,26 +91,22 @@ impl RecordFile {
     }
 }
 
-/// Rewrites a file without some ranges of its bytes.
-fn rewrite(part: &Path, without: &[Range<u64>]) -> io::Result<()> {
-    let mut from = File::open(part)?;
-    let fresh = part_path(part);
-    // A file left by an earlier process is useless, and a link must not be written through.
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut to = File::create_new(&fresh)?;
-    let mut at = 0;
-    for cut in without {
+/// Copies a part without some ranges of its bytes to a part of its own.
+fn rest(part: &Path, without: &[Range<u64>]) -> Result<PartFile, FileError> {
+    let mut to = PartFile::create(part, Unfinished::Removed)?;
+    let mut copy = || -> io::Result<()> {
+        let mut from = File::open(part)?;
+        let mut at = 0;
+        for cut in without {
+            from.seek(SeekFrom::Start(at))?;
+            io::copy(&mut (&mut from).take(cut.start.saturating_sub(at)), &mut to)?;
+            at = cut.end;
+        }
         from.seek(SeekFrom::Start(at))?;
-        io::copy(&mut (&mut from).take(cut.start.saturating_sub(at)), &mut to)?;
-        at = cut.end;
-    }
-    from.seek(SeekFrom::Start(at))?;
-    io::copy(&mut from, &mut to)?;
-    to.sync_all()?;
-    fs::rename(&fresh, part)
+        io::copy(&mut from, &mut to).map(drop)
+    };
+    copy().map_err(|reason| FileError::new("continue with", part, reason))?;
+    Ok(to)
 }
 
 impl Write for RecordFile {

@@ -17,12 +17,17 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use fermata_learn::manifest::Split;
 use serde::{Deserialize, Serialize};
 
 /// The default file name in a job's folder.
 pub const FILE: &str = "ledger.jsonl";
+
+/// Held while a line is appended: provider and sink, which are in one process, have the file open each for itself, and
+/// neither may take the line that the other is writing for an incomplete one.
+static APPENDING: Mutex<()> = Mutex::new(());
 
 /// The subject of a job. A resumed job must have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +147,7 @@ impl Ledger {
             OpenOptions::new().read(true).append(true).create(true),
         )?;
         ledger.refresh()?;
-        let whole = ledger.read.0;
-        let cut = ledger.file.set_len(whole).and_then(|()| ledger.sync());
+        let cut = ledger.cut().and_then(|()| ledger.sync());
         cut.map_err(|reason| ledger.failed("write", reason))?;
         Ok(ledger)
     }
@@ -215,19 +219,32 @@ impl Ledger {
         Ok(&self.state)
     }
 
-    /// Appends a line and makes it durable.
+    /// Appends a line and makes it durable. What an append that failed (on a full disk, say) left of its line is cut
+    /// off.
     ///
     /// # Errors
     /// See [`LedgerError`].
     pub fn append(&mut self, line: &Line) -> Result<(), LedgerError> {
         let mut text = serde_json::to_vec(line).expect("numbers and names are JSON");
         text.push(b'\n');
-        let written = self
-            .file
-            .write_all(&text)
-            .and_then(|()| self.file.sync_data());
+        // After a panic too: what is in the file is looked at anew.
+        let _appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh()?;
+        let written = self.cut().and_then(|()| {
+            self.file.write_all(&text)?;
+            self.file.sync_data()
+        });
         written.map_err(|reason| self.failed("write", reason))?;
         self.refresh().map(drop)
+    }
+
+    /// Cuts off what follows the last whole line.
+    fn cut(&self) -> io::Result<()> {
+        let whole = self.read.0;
+        if self.file.metadata()?.len() > whole {
+            self.file.set_len(whole)?;
+        }
+        Ok(())
     }
 
     /// Makes the file and its name durable.
@@ -364,6 +381,55 @@ mod tests {
             let ledger = Ledger::open(&path).unwrap();
             assert_eq!(ledger.state().open_units().collect::<Vec<_>>(), [0, 1]);
         }
+    }
+
+    #[test]
+    fn what_a_failed_append_left_joins_no_later_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        ledger.append(&job()).unwrap();
+        let mut sink = Ledger::join(&path).unwrap();
+        let claim = serde_json::to_vec(&Line::Claim {
+            unit: 0,
+            attempt: 1,
+        })
+        .unwrap();
+        for end in 1..=claim.len() {
+            ledger.file.write_all(&claim[..end]).unwrap();
+            sink.append(&commit(0)).unwrap();
+            ledger.file.write_all(&claim[..end]).unwrap();
+            ledger.append(&commit(1)).unwrap();
+            for state in [ledger.refresh().unwrap(), sink.refresh().unwrap()] {
+                assert_eq!(state.open_units().collect::<Vec<_>>(), [2]);
+                assert!(state.claims.is_empty());
+            }
+        }
+        let lines = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(lines.lines().count(), 1 + 2 * claim.len());
+        assert_eq!(Ledger::open(&path).unwrap().state(), sink.state());
+    }
+
+    #[test]
+    fn provider_and_sink_that_append_at_once_cut_off_nothing_of_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        let mut sink = Ledger::join(&path).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for unit in 0..100 {
+                    ledger.append(&Line::Claim { unit, attempt: 1 }).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for unit in 0..100 {
+                    sink.append(&commit(unit)).unwrap();
+                }
+            });
+        });
+        let state = sink.refresh().unwrap();
+        assert_eq!((state.claims.len(), state.commits.len()), (100, 100));
     }
 
     #[test]

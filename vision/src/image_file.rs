@@ -26,8 +26,9 @@ pub struct ImageLimits {
     pub bytes: u64,
 }
 
-/// Default limit of width times height: phones take pictures of up to 108 million pixels. Decoding takes six bytes of
-/// memory per pixel, nine if the picture is rotated.
+/// Default limit of width times height: phones take pictures of up to 108 million pixels. Decoding 8-bit RGB takes six
+/// bytes of memory per pixel (picture and frame), 16-bit RGBA up to 16 (the picture twice while it is rotated; 14 with
+/// its 8-bit copy and the frame), besides what the decoder itself needs.
 pub const MOST_PIXELS: u64 = 110_000_000;
 /// Longest side of a picture: OpenCV cannot warp longer ones.
 pub const MOST_SIDE: u32 = 32_767;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fermata_files::{PartFolder, part_path, write};
 use tempfile::tempdir;
@@ -88,6 +89,74 @@ fn what_a_killed_run_left_beside_is_no_part_of_the_next() {
     fill(&part, "new");
     part.finish().unwrap();
     assert_eq!(names(&path), ["card.yaml"]);
+}
+
+#[test]
+fn a_folder_has_one_writer_at_a_time_and_another_touches_nothing_of_it() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("face");
+    for is_there in [false, true] {
+        let part = PartFolder::create(&path).unwrap();
+        fill(&part, "first");
+        let error = PartFolder::create(&path).unwrap_err().to_string();
+        assert!(error.contains("face.part`"), "{error}");
+        assert!(error.contains("another writer has it"), "{error}");
+        assert_eq!(path.exists(), is_there);
+        part.finish().unwrap();
+        assert_eq!(contents(&path), "first");
+    }
+    drop(PartFolder::create(&path).unwrap());
+    PartFolder::create(&path).expect("the one before was given up");
+    assert_eq!(names(folder.path()), ["face"]);
+}
+
+#[test]
+fn of_many_writers_at_once_each_finishes_a_whole_folder_or_is_refused() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("face");
+    let finished = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (path, finished) = (&path, &finished);
+            scope.spawn(move || {
+                for round in 0..100 {
+                    let Ok(part) = PartFolder::create(path) else {
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    assert!(names(part.part()).is_empty());
+                    fs::write(part.part().join("one"), format!("{writer} {round}")).unwrap();
+                    fs::write(part.part().join("other"), format!("{writer} {round}")).unwrap();
+                    assert_eq!(names(part.part()), ["one", "other"]);
+                    if round % 3 > 0 {
+                        part.finish().unwrap();
+                        finished.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert!(finished.into_inner() > 0);
+    let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+    assert_eq!(read("one"), read("other"));
+    assert_eq!(names(folder.path()), ["face"]);
+}
+
+#[test]
+fn a_link_that_has_the_parts_name_is_removed_and_what_it_leads_to_stays() {
+    let folder = tempdir().unwrap();
+    let (path, kept) = (folder.path().join("face"), folder.path().join("kept"));
+    fs::create_dir(&kept).unwrap();
+    fs::write(kept.join("card.yaml"), "kept").unwrap();
+    symlink(&kept, part_path(&path)).unwrap();
+    let part = PartFolder::create(&path).unwrap();
+    fill(&part, "new");
+    part.finish().unwrap();
+    assert_eq!(
+        (contents(&path), contents(&kept)),
+        ("new".into(), "kept".into())
+    );
+    assert_eq!(names(folder.path()), ["face", "kept"]);
 }
 
 #[test]

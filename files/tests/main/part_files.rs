@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use fermata_files::{
-    FileError, PartFile, RecordFile, Unfinished, is_being_written, part_path, write,
+    FileError, PartFile, RecordFile, Unfinished, is_being_written, part_path, remove_earlier, write,
 };
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
@@ -283,6 +283,20 @@ fn a_file_in_the_present_folder_is_finished() {
 }
 
 #[test]
+fn what_an_earlier_run_left_is_removed_if_it_is_there() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("metrics.json");
+    write(&path, b"old").unwrap();
+    for _ in 0..2 {
+        remove_earlier(&path).unwrap();
+        assert!(names(folder.path()).is_empty());
+    }
+    fs::create_dir(&path).unwrap();
+    let error = remove_earlier(&path).unwrap_err().to_string();
+    assert!(error.starts_with("cannot replace `"), "{error}");
+}
+
+#[test]
 fn two_writers_of_one_file_are_refused() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("faces.csv");
@@ -302,6 +316,74 @@ fn two_writers_of_one_file_are_refused() {
     fs::remove_file(folder.path().join("other.csv.part")).unwrap();
     assert_eq!(names(folder.path()), ["faces.csv"]);
     PartFile::create(&path, Unfinished::Kept).expect("the first one has ended");
+}
+
+#[test]
+fn of_many_writers_at_once_each_finishes_a_whole_file_or_is_refused() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("faces.csv");
+    write(&path, b"whole").unwrap();
+    std::thread::scope(|scope| {
+        for way in [Unfinished::Kept, Unfinished::Removed].repeat(2) {
+            let path = &path;
+            scope.spawn(move || {
+                for round in 0..1_000 {
+                    let Ok(mut file) = PartFile::create(path, way) else {
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    file.write_all(b"whole").unwrap();
+                    assert_eq!(fs::read(file.part()).unwrap(), b"whole");
+                    // Most parts are removed: syncing takes long.
+                    if round % 50 == 0 {
+                        file.finish().unwrap();
+                    } else {
+                        file.remove().unwrap();
+                    }
+                    assert_eq!(fs::read(path).unwrap(), b"whole");
+                }
+            });
+        }
+    });
+    assert_eq!(names(folder.path()), ["faces.csv"]);
+}
+
+#[test]
+fn records_that_another_writer_has_are_not_rewritten() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let mut live = RecordFile::create(&path).unwrap();
+    live.write_all(b"one\ntwo\nthree\n").unwrap();
+    live.flush().unwrap();
+    for cuts in [&[][..], &[0..4], &[4..8, 8..14], &[8..14]] {
+        let error = RecordFile::go_on(&path, cuts).unwrap_err().to_string();
+        assert!(error.contains("another writer has it"), "{error}");
+        live.write_all(b"more\n").unwrap();
+        live.flush().unwrap();
+        assert_eq!(fs::metadata(live.part()).unwrap().len(), live.length());
+    }
+    drop(live);
+    let next = RecordFile::go_on(&path, &[0..4, 4..8]).unwrap();
+    assert!(is_being_written(&path), "the rewritten part is locked too");
+    assert!(RecordFile::go_on(&path, &[]).is_err());
+    next.finish().unwrap();
+    let left = fs::read_to_string(&path).unwrap();
+    assert_eq!(left, "three\nmore\nmore\nmore\nmore\n");
+    assert_eq!(names(folder.path()), ["rows.csv"]);
+}
+
+#[test]
+fn records_behind_a_link_are_neither_changed_nor_begun_anew() {
+    let folder = tempdir().unwrap();
+    let (path, input) = (folder.path().join("rows.csv"), folder.path().join("input"));
+    fs::write(&input, "one\ntwo\n").unwrap();
+    for cuts in [&[][..], &[0..4], &[4..8]] {
+        symlink(&input, part_path(&path)).unwrap();
+        let error = RecordFile::go_on(&path, cuts).unwrap_err().to_string();
+        assert!(error.contains("it is a link"), "{error}");
+        assert_eq!(fs::read_to_string(&input).unwrap(), "one\ntwo\n");
+        assert_eq!(names(folder.path()), ["input"]);
+    }
 }
 
 #[test]

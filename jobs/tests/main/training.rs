@@ -4,6 +4,7 @@
 use std::fs;
 
 use fermata_engine::testing::{ActorDriver, SourceDriver, setup};
+use fermata_files::PartFolder;
 use fermata_jobs::load_images::LoadImages;
 use fermata_jobs::payload::{Loaded, Prepared, Wanted};
 use fermata_jobs::prepare_inputs::{PrepareInputs, PrepareInputsSettings};
@@ -147,6 +148,30 @@ fn a_training_stops_early_and_goes_on_when_asked_for_more() {
     assert_eq!(begun.progress().unwrap().epoch, epochs + 1);
     let history = fs::read_to_string(out.join("history.csv")).unwrap();
     assert_eq!(history.lines().count() as u32, epochs + 2);
+}
+
+#[test]
+fn more_epochs_whose_results_were_not_written_are_not_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = set(folder.path(), [4, 1]);
+    let out = folder.path().join("run");
+    let begun = create(&out, &manifest, spec("epochs: 1\n"));
+    run(&out, &[]);
+    assert!(begun.is_complete().unwrap());
+    let rows = begun
+        .config()
+        .rows(&Manifest::read(&manifest).unwrap())
+        .unwrap();
+    begun.extend(3, &rows).unwrap();
+    // Another writer has the model's folder, so that it cannot be replaced.
+    let other = PartFolder::create(&out.join("model")).unwrap();
+    let report = Running::start(&out, "train_teacher.yaml", &[]).wait();
+    assert!(!report.faults.is_empty());
+    assert!(begun.progress().unwrap().is_done());
+    assert!(!begun.is_complete().unwrap());
+    drop(other);
+    run(&out, &[]);
+    assert!(begun.is_complete().unwrap());
 }
 
 #[test]

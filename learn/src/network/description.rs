@@ -92,7 +92,8 @@ impl Description {
             .is_some_and(|part| part.starts_with('.'))
     }
 
-    /// Returns the number of parameters, and of operations for an image of this size in pixels.
+    /// Returns the number of parameters, and of operations for an image of this size in pixels, at most 65,536 x 65,536
+    /// (the numbers fit into 64 bits then).
     pub fn cost(&self, width: i64, height: i64) -> Cost {
         let tensors = self.tensors();
         let trained = tensors.iter().filter(|tensor| tensor.role.is_trained());

@@ -376,6 +376,18 @@ fn costs_are_those_of_the_papers() {
 }
 
 #[test]
+fn costs_of_the_largest_inputs_can_be_counted() {
+    let widest = small(256, 1, 3);
+    for architecture in Architecture::LISTED.into_iter().chain([widest]) {
+        let head = Head::Linear { classes: 1_000_000 };
+        let cost = |size| Description::new(architecture, head).cost(size, size);
+        // 256 times the pixels, and the head, which does not grow.
+        let [small, large] = [4_096, 65_536].map(|size| cost(size).multiply_accumulates as f64);
+        assert!((large / small / 256.0 - 1.0).abs() < 0.1, "{architecture}");
+    }
+}
+
+#[test]
 fn a_name_that_is_no_network_lists_those_that_are() {
     let error = "resnet50".parse::<Architecture>().unwrap_err().to_string();
     assert!(

@@ -67,12 +67,7 @@ where
         })
     };
     // Softlabels from an earlier export are incomplete from here on.
-    match std::fs::remove_file(folder.join(HASHES)) {
-        Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
-            return Err(FileError::plain("replace", &folder.join(HASHES), reason).into());
-        }
-        _ => {}
-    }
+    fermata_files::remove_earlier(&folder.join(HASHES))?;
     let counts = write_lines(folder, alignment, checked())?;
     write_arrays(folder, alignment, counts.rows_out, checked)?;
     write_json(

@@ -53,6 +53,17 @@ pub enum TrainingError {
         "the training is complete after {0} epochs: there is nothing left to do; say how many more epochs to train"
     )]
     NothingToDo(u32),
+    /// More epochs than can be counted.
+    #[error(
+        "{more} more epochs cannot be trained: the training stands at epoch {epoch}, and {} is the last that can be counted; ask for fewer",
+        u32::MAX
+    )]
+    TooManyEpochs {
+        /// Epochs that are complete.
+        epoch: u32,
+        /// Epochs that were asked for.
+        more: u32,
+    },
     /// A checkpoint of another training.
     #[error("the checkpoint is not of this training: {0}")]
     Checkpoint(String),

@@ -225,7 +225,8 @@ impl RunFolder {
     /// checkpoint, so it survives a training that is killed before its next one.
     ///
     /// # Errors
-    /// The number of epochs is 0, or the checkpoint cannot be read or written, or the best weights are ahead of it.
+    /// The number of epochs is 0 or too large, or the checkpoint cannot be read or written, or the best weights are ahead
+    /// of it.
     pub fn extend(&self, epochs: u32, rows: &TrainingRows) -> Result<(), TrainingError> {
         // Extends the training only if its checkpoint can be restored.
         let mut trainer = self.trainer(rows, Device::Cpu)?;
@@ -235,6 +236,11 @@ impl RunFolder {
             return Err(failed(&self.path.join(BEST), &reason));
         }
         trainer.extend(epochs)?;
+        // Results from before: with them the training would count as complete when its last epoch is, although its own
+        // results may not have been written.
+        let metrics = self.path.join(METRICS);
+        let removed = fermata_files::remove_earlier(&metrics);
+        removed.map_err(|error| failed(&metrics, &error.reason))?;
         self.save(&trainer)
     }
 

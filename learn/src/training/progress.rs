@@ -72,11 +72,19 @@ impl Progress {
 
     /// Plans this many epochs from here, of this many steps each, in place of what was planned before, even after an
     /// early stop.
-    pub(super) fn extend(&mut self, epochs: u32, steps: u64) {
-        self.end = self.epoch + epochs;
+    ///
+    /// # Errors
+    /// Their number is too large; nothing is changed then.
+    pub(super) fn extend(&mut self, epochs: u32, steps: u64) -> Result<(), TrainingError> {
+        let end = self.epoch.checked_add(epochs);
+        self.end = end.ok_or(TrainingError::TooManyEpochs {
+            epoch: self.epoch,
+            more: epochs,
+        })?;
         self.more_from = Some(u64::from(self.epoch) * steps + self.step);
         self.has_stopped = false;
         self.epochs_since_best = 0;
+        Ok(())
     }
 }
 

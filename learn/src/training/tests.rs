@@ -344,6 +344,10 @@ fn epochs_that_are_added_have_a_schedule_of_their_own_and_finite_weights() {
         // The training continues from a checkpoint as if it had not been interrupted.
         let error = trainer.extend(0).unwrap_err().to_string();
         assert!(error.contains("nothing left to do"), "{error}");
+        let before = trainer.progress().clone();
+        let error = trainer.extend(u32::MAX).unwrap_err().to_string();
+        assert!(error.contains("stands at epoch 1"), "{error}");
+        assert_eq!(*trainer.progress(), before);
         trainer.extend(2).unwrap();
         let checkpoint = trainer.checkpoint();
         trainer.restore(&checkpoint).unwrap();

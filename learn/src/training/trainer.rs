@@ -112,13 +112,12 @@ impl Trainer {
     /// own: from the base rate to the least without warm-up (a warm restart: Loshchilov and Hutter 2017).
     ///
     /// # Errors
-    /// The number of epochs is 0, so that nothing would be done.
+    /// The number of epochs is 0, so that nothing would be done, or too large.
     pub fn extend(&mut self, epochs: u32) -> Result<(), TrainingError> {
         if epochs == 0 {
             return Err(TrainingError::NothingToDo(self.progress.epoch));
         }
-        self.progress.extend(epochs, self.steps);
-        Ok(())
+        self.progress.extend(epochs, self.steps)
     }
 
     /// Trains one step, which must be the next one of the [`super::Plan`].

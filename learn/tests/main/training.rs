@@ -281,7 +281,13 @@ fn epochs_that_are_asked_for_are_kept_at_once() {
         .unwrap();
     let error = begun.extend(0, &rows).unwrap_err().to_string();
     assert!(error.contains("nothing left to do"), "{error}");
+    // As left by the training's first end.
+    let metrics = out.join("metrics.json");
+    fs::write(&metrics, "{}").unwrap();
+    begun.extend(0, &rows).unwrap_err();
+    assert!(metrics.exists());
     begun.extend(5, &rows).unwrap();
+    assert!(!metrics.exists(), "these are not of the epochs to come");
     let progress = RunFolder::open(&out).unwrap().progress().unwrap();
     assert_eq!((progress.epoch, progress.end), (0, 5));
     assert!(!begun.is_complete().unwrap());

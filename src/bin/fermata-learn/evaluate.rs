@@ -15,7 +15,7 @@ use fermata::documents::make_folder;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::{complain, print};
 use fermata::spared_inputs::refuse_to_write_over;
-use fermata_files::is_same_file;
+use fermata_files::{is_same_file, remove_earlier};
 use fermata_learn::calibration::fit_temperature;
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
@@ -83,6 +83,10 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
     evaluation.source = answer.source;
     make_folder(&arguments.out)?;
+    // An earlier evaluation is incomplete from here on: its temperature must not be applied to these predictions.
+    for name in [METRICS, RELIABILITY_SCALED] {
+        remove_earlier(&arguments.out.join(name))?;
+    }
     let kept = arguments.out.join(PREDICTIONS);
     // A model's predictions are there already, and so are those that are evaluated again.
     let are_there = |given: &PathBuf| is_same_file(given, &kept);

@@ -18,6 +18,7 @@ use fermata::documents::{make_folder, refuse_other_ending, write_json};
 use fermata::manifest_cli::ManifestCommand;
 use fermata::print::{print, print_line};
 use fermata::spared_inputs::refuse_to_write_over;
+use fermata_files::remove_earlier;
 use fermata_learn::image_set::MANIFEST;
 use fermata_learn::manifest::{CleanReport, DRAWN, Recipe, Validation};
 use fermata_learn::relative_path::resolved;
@@ -72,6 +73,8 @@ fn make(recipe: &Path, out: &Path, overwrite: bool) -> anyhow::Result<()> {
     let progress = LookProgress::new();
     let (manifest, report) = spec.make_watched(at, &folder, &|looking| progress.show(looking))?;
     make_folder(out)?;
+    // Otherwise the earlier manifest would have the report of another one.
+    remove_earlier(&path)?;
     write_json(&out.join(REPORT), &report)?;
     // Written last: if it exists, so does its report.
     fermata_files::write(&path, &manifest.to_csv())?;

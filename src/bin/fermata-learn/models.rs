@@ -1,13 +1,21 @@
 //! `fermata models describe`: shows parameters and operations of the networks.
 
+use std::ops::RangeInclusive;
+
 use anyhow::bail;
 use fermata::print::print;
 use fermata_learn::network::{Architecture, Description, Head};
 
+/// Widths and heights of an input in pixels. The largest operations of the largest networks fit into 64 bits.
+const SIZES: RangeInclusive<i64> = 32..=65_536;
+const CLASSES: RangeInclusive<i64> = 2..=1_000_000;
+
 pub(crate) fn describe(names: &[String], size: i64, classes: i64) -> anyhow::Result<()> {
-    if size < 32 || classes < 2 {
+    if !SIZES.contains(&size) || !CLASSES.contains(&classes) {
         bail!(
-            "the size is {size} and there are {classes} classes; expected at least 32 pixels and 2 classes"
+            "the size is {size} and there are {classes} classes; expected at least 32 pixels and 2 classes, and at most {} and {}",
+            SIZES.end(),
+            CLASSES.end()
         );
     }
     let mut architectures = Vec::new();

@@ -7,6 +7,7 @@ use fermata::documents::{make_folder, read_json, write_json};
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::print;
 use fermata::spared_inputs::refuse_to_write_over;
+use fermata_files::remove_earlier;
 use fermata_learn::evaluation::Evaluation;
 use fermata_learn::in_memory::csv_text;
 use fermata_learn::markup::escaped;
@@ -43,6 +44,10 @@ pub(super) fn compare(arguments: &EvaluateArguments, classes: &[String]) -> anyh
     }
     let compared = ModelComparison::of(models, arguments.common_rows)?;
     make_folder(out)?;
+    // An earlier comparison is incomplete from here on, and its means over seeds are not of this one.
+    for name in [COMPARISON, SEEDS] {
+        remove_earlier(&out.join(name))?;
+    }
     let header = compared.header();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let models_csv = csv_text(&header, compared.table());

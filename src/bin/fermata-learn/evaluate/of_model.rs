@@ -9,6 +9,7 @@ use fermata::cli::SUCCESS;
 use fermata::compute_cli::ComputeArguments;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::run::{JobRows, Taking};
+use fermata_files::remove_earlier;
 use fermata_jobs::manifests::Manifests;
 use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
@@ -16,9 +17,9 @@ use fermata_vision::ModelCard;
 use serde_json::json;
 
 use super::answer::{Answer, splits};
-use super::files::PREDICTIONS;
+use super::files::{METRICS, PREDICTIONS};
 use crate::backend::look_at_backend;
-use crate::graph_run::GraphRun;
+use crate::graph_run::{FILE, GraphRun};
 
 /// The predictions that a temperature is fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
@@ -57,6 +58,11 @@ pub(super) fn ask(
     });
     let out = absolute(out)?;
     let text = graph(folder, &path, &asked, compute)?;
+    // A run moves away what an earlier run left, but not an evaluation of given predictions, whose temperature must not
+    // be applied to these.
+    if !out.join(FILE).exists() {
+        remove_earlier(&out.join(METRICS))?;
+    }
     let run = GraphRun::new(&text, Taking::Afresh(out.clone()), false);
     let code = run.of(Some(rows)).reading(manifests).run()?;
     if code != SUCCESS {
@@ -97,7 +103,7 @@ fn graph(
         "at_once": compute.batch,
         "batch": {"max": compute.batch, "each": "stream"},
         // Makes the next rows ready while these are computed.
-        "queue": {"capacity": 2 * compute.batch},
+        "queue": {"capacity": 2 * u64::from(compute.batch)},
     });
     // The rows to evaluate come first.
     let writers = [("write", PREDICTIONS), ("write-fitted", FITTED_ON)];

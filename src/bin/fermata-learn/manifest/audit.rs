@@ -9,7 +9,7 @@ use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::AuditArguments;
 use fermata::print::{print, print_line};
 use fermata::spared_inputs::refuse_to_write_over;
-use fermata_files::{PartFile, Unfinished};
+use fermata_files::{PartFile, Unfinished, remove_earlier};
 use fermata_learn::contact_sheet::{Card, ContactSheet};
 use fermata_learn::image_set::png;
 use fermata_learn::in_memory::csv_text;
@@ -61,6 +61,10 @@ pub(super) fn audit(arguments: &AuditArguments) -> anyhow::Result<()> {
     let sheet = ContactSheet::of("Audit of manifests", &cards, SHEET)?;
 
     make_folder(out)?;
+    // An earlier audit is incomplete from here on, and what this one has nothing for must not seem to be of it.
+    for name in [AUDIT, LABEL_ERRORS, UNREADABLE] {
+        remove_earlier(&out.join(name))?;
+    }
     let mut pairs = BufWriter::new(PartFile::create(&out.join(PAIRS), Unfinished::Removed)?);
     let written = found.write_pairs(&manifests, &mut pairs);
     written.context("cannot write pairs.csv")?;

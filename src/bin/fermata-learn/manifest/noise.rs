@@ -5,6 +5,7 @@ use fermata::documents::{make_folder, write_json};
 use fermata::manifest_cli::NoiseArguments;
 use fermata::print::print_line;
 use fermata::spared_inputs::refuse_to_write_over;
+use fermata_files::remove_earlier;
 use fermata_learn::image_set::MANIFEST;
 use fermata_learn::label_noise::{Confusion, confuse, draw_training_rows};
 use fermata_learn::manifest::{Manifest, Split};
@@ -62,6 +63,8 @@ pub(super) fn noise(arguments: &NoiseArguments) -> anyhow::Result<()> {
         "changed": changed,
     });
     make_folder(out)?;
+    // Otherwise the earlier manifest would have the report of another one.
+    remove_earlier(&path)?;
     write_json(&out.join(REPORT), &report)?;
     // Written last: if it exists, so does its report.
     fermata_files::write(&path, &Manifest::of(out.clone(), rows).to_csv())?;
