@@ -8,7 +8,7 @@ use crate::cli::NatsArguments;
 use crate::interrupts::Interrupts;
 #[cfg(feature = "remote")]
 use {
-    crate::cli::{FAILED, REFUSED},
+    crate::cli::FAILED,
     crate::print::complain,
     fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
     fermata_engine::{ClockMode, Codecs, Life, Need},
@@ -211,8 +211,9 @@ impl Remote {
         services.with(Arc::new(self.earlier.clone()))
     }
 
-    /// Closes the connection, once what the run has settled is acknowledged. Returns the exit code of the process,
-    /// given that of the run.
+    /// Closes the connection, once what the run has settled is acknowledged, and records that this part has ended.
+    /// Returns the exit code of the process, given that of the run. Not for a run of which nothing was started: its
+    /// part is started again.
     pub(crate) fn close(self, code: u8) -> u8 {
         let mut code = code;
         if let Some(part) = &self.part {
@@ -221,7 +222,7 @@ impl Remote {
                     "failed: another program runs this machine's part now, or another run of the site has been begun",
                 );
                 code = FAILED;
-            } else if code != REFUSED {
+            } else {
                 part.ended();
             }
         }

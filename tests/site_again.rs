@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 
 use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
@@ -222,6 +222,51 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
         part.kill().unwrap();
         part.wait().unwrap();
     }
+}
+
+/// A part that has run is not run again, but this one has not: Ctrl-C came while its nodes were being created.
+#[test]
+fn a_part_that_is_interrupted_before_anything_started_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Each of them loads a model.
+    let streams: Vec<String> = (0..80)
+        .map(|number| format!("d{number}: {number}"))
+        .collect();
+    let streams = format!("streams: {{{}}}", streams.join(", "));
+    let detects = "every: 1000000, on: server}";
+    let graph = ONE_CAMERA
+        .replace("streams: {door: 1}", &streams)
+        .replace("fps: 20", "fps: 2")
+        .replace(detects, "every: 1000000, each: stream, on: gate}");
+    assert!(!graph.contains(detects) && graph.contains("d79"), "{graph}");
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let server = start(folder, &arguments("server", &url));
+    let gate = start(folder, &arguments("gate", &url));
+    wait_until("a part that starts", || {
+        folder.join("gate/run.log").exists()
+    });
+    let id = gate.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    let output = gate.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nothing was started"), "{said}");
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let site = ["site", "status", "--nats", &url, "--site", "shop"];
+    let status = succeeded(run_in(folder, &site));
+    assert!(!status.contains(" ended "), "{status}");
+    assert!(!status.contains("draining"), "{status}");
+    let gate = start(folder, &arguments("gate", &url));
+    wait_until("rows", || {
+        let rows = text(folder, "server/faces.csv.part").unwrap_or_default();
+        rows.contains("\nd0,")
+    });
+    drain(folder, &url);
+    succeeds(gate);
+    succeeds(server);
 }
 
 /// Everything ends with the last stream, on both machines, unless another one is about to be opened.
