@@ -248,7 +248,7 @@ pub(crate) fn steer(
     let telling = Arc::clone(&part);
     interrupts.drain_by(move || telling.drain());
     let (draining, stopping) = (handle.clone(), handle.clone());
-    let (own, has_inlets) = (graph.own_streams(), graph.has_inlets());
+    let has_inlets = graph.has_inlets();
     let patience = graph.run.drain + LATE;
     let drain = move || {
         if !has_inlets {
@@ -257,8 +257,9 @@ pub(crate) fn steer(
         tracing::info!(
             "the site is draining: its sources end, and what they have sent still arrives"
         );
-        for stream in own {
-            draining.remove_stream(&stream);
+        let streams = draining.snapshot().streams;
+        for stream in streams.iter().filter(|stream| stream.edge.is_none()) {
+            draining.remove_stream(&stream.name);
         }
         // Streams of other machines end when those machines end them, which a dead one never does.
         let late = std::thread::Builder::new().name("drain".to_owned());

@@ -299,7 +299,8 @@ fn the_only_stream_of_a_site_is_opened_again() {
     succeeds(server);
 }
 
-/// Where machines send to each other, none waits for another's end, and added streams are found all the same.
+/// Where machines send to each other, none waits for another's end, and added streams are found all the same. A drain
+/// ends them too, and reopened ones, though streams of the other machine come here.
 #[test]
 fn a_stream_is_added_where_machines_send_to_each_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -307,7 +308,7 @@ fn a_stream_is_added_where_machines_send_to_each_other() {
     let back = "  lamp: {use: synthetic_faces, seed: 9, fps: 20, width: 64, height: 64, on: server}
   seen: {use: detect_faces, in: lamp, model: haar, min_size: 48, every: 1000000, on: gate}
   book: {use: write_csv, in: seen, path: \"${run.dir}/lamp.csv\", on: gate}
-run: {clock: live}
+run: {clock: live, drain: 1h}
 ";
     let graph = ONE_CAMERA.replace("run: {clock: live}\n", back);
     std::fs::write(folder.join("site.yaml"), graph).unwrap();
@@ -329,7 +330,17 @@ run: {clock: live}
     wait_until("rows of the camera that was added", || {
         rows_of("server/faces.csv.part", "yard") > 3
     });
+    let answer = post(&page, "/streams/reconnect", r#"{"name": "door"}"#);
+    assert!(answer.ends_with("door.2 begins\n"), "{answer}");
+    wait_until("rows of the camera that was reopened", || {
+        rows_of("server/faces.csv.part", "door.2") > 3
+    });
     drain(folder, &url);
+    // Long before a drain gives up.
+    wait_until("both ends", || {
+        let has_ended = |machine: &str| folder.join(machine).join("report.json").exists();
+        has_ended("gate") && has_ended("server")
+    });
     succeeds(gate);
     succeeds(server);
 }
