@@ -277,11 +277,11 @@ pub(crate) fn steer(
         edge,
         streams: streams.into_iter().collect(),
     });
-    let found = move |edge: &str, stream: &str| match opening.add_arriving_stream(stream, edge) {
-        Ok(()) => tracing::info!("another machine has added stream {stream}"),
-        Err(error) => {
-            tracing::warn!("stream {stream} of another machine cannot be added: {error}");
-        }
+    let found = move |edge: &str, stream: &str| {
+        let added = opening.add_arriving_stream(stream, edge);
+        added.map_err(|error| error.to_string())?;
+        tracing::info!("another machine has added stream {stream}");
+        Ok(())
     };
     let (completing, senders) = (handle.clone(), graph.senders().unwrap_or_default());
     let complete = move || completing.streams_complete();
