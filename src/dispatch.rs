@@ -7,6 +7,7 @@ use clap::CommandFactory;
 use crate::cli::{Arguments, Command, REFUSED, SUCCESS};
 use crate::learn_cli::LearnCommand;
 use crate::program::Program;
+use crate::run::NotStarted;
 use crate::site_cli::ReportCommand;
 use crate::{actors, check, doctor, draw, kpi, merge, print, reference, run, site, sweep};
 
@@ -19,10 +20,13 @@ pub fn dispatch(
     // A call that never returned keeps its thread, which ends with the process.
     match carry_out(command, program, learn) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            print::print_error(&error);
-            ExitCode::from(REFUSED)
-        }
+        Err(error) => match error.downcast_ref::<NotStarted>() {
+            Some(NotStarted(code)) => ExitCode::from(*code),
+            None => {
+                print::print_error(&error);
+                ExitCode::from(REFUSED)
+            }
+        },
     }
 }
 

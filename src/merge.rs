@@ -155,6 +155,12 @@ fn machine(report: &Report) -> &str {
     report.machine.as_deref().unwrap_or_default()
 }
 
+/// Returns whether a killed life of a part had captured a stream.
+fn has_had(report: &Report, stream: &str) -> bool {
+    let mut lives = report.site.iter().flat_map(|site| &site.killed);
+    lives.any(|life| life.captured.contains_key(stream))
+}
+
 struct Site<'a> {
     reports: &'a [Report],
 }
@@ -220,14 +226,15 @@ impl<'a> Site<'a> {
         )
     }
 
-    /// Returns the machine where a stream enters an edge.
+    /// Returns the machine where a stream enters an edge. A stream that was added on its page is forgotten if it is
+    /// killed; its next life does not have it.
     fn beginning_of(&self, edge: &str, stream: &str) -> Option<&'a str> {
         let mut reports = self.reports.iter().filter(|report| {
             let sends = |found: &&fermata_engine::report::SiteEdgeReport| {
                 !found.receives && found.edge == edge
             };
             report.site_edges.iter().any(|found| sends(&found))
-                && report.streams.contains_key(stream)
+                && (report.streams.contains_key(stream) || has_had(report, stream))
         });
         reports.next().map(machine)
     }

@@ -8,7 +8,7 @@ use crate::cli::NatsArguments;
 use crate::interrupts::Interrupts;
 #[cfg(feature = "remote")]
 use {
-    crate::cli::{FAILED, REFUSED},
+    crate::cli::FAILED,
     crate::print::complain,
     fermata_engine::report::{ClockReport, EarlierReport, SiteReport},
     fermata_engine::{ClockMode, Codecs, Life, Need},
@@ -211,8 +211,9 @@ impl Remote {
         services.with(Arc::new(self.earlier.clone()))
     }
 
-    /// Closes the connection, once what the run has settled is acknowledged. Returns the exit code of the process,
-    /// given that of the run.
+    /// Closes the connection, once what the run has settled is acknowledged, and records that this part has ended.
+    /// Returns the exit code of the process, given that of the run. Not for a run of which nothing was started: its
+    /// part is started again.
     pub(crate) fn close(self, code: u8) -> u8 {
         let mut code = code;
         if let Some(part) = &self.part {
@@ -221,7 +222,7 @@ impl Remote {
                     "failed: another program runs this machine's part now, or another run of the site has been begun",
                 );
                 code = FAILED;
-            } else if code != REFUSED {
+            } else {
                 part.ended();
             }
         }
@@ -247,7 +248,7 @@ pub(crate) fn steer(
     let telling = Arc::clone(&part);
     interrupts.drain_by(move || telling.drain());
     let (draining, stopping) = (handle.clone(), handle.clone());
-    let (own, has_inlets) = (graph.own_streams(), graph.has_inlets());
+    let has_inlets = graph.has_inlets();
     let patience = graph.run.drain + LATE;
     let drain = move || {
         if !has_inlets {
@@ -256,8 +257,9 @@ pub(crate) fn steer(
         tracing::info!(
             "the site is draining: its sources end, and what they have sent still arrives"
         );
-        for stream in own {
-            draining.remove_stream(&stream);
+        let streams = draining.snapshot().streams;
+        for stream in streams.iter().filter(|stream| stream.edge.is_none()) {
+            draining.remove_stream(&stream.name);
         }
         // Streams of other machines end when those machines end them, which a dead one never does.
         let late = std::thread::Builder::new().name("drain".to_owned());
@@ -275,11 +277,11 @@ pub(crate) fn steer(
         edge,
         streams: streams.into_iter().collect(),
     });
-    let found = move |edge: &str, stream: &str| match opening.add_arriving_stream(stream, edge) {
-        Ok(()) => tracing::info!("another machine has added stream {stream}"),
-        Err(error) => {
-            tracing::warn!("stream {stream} of another machine cannot be added: {error}");
-        }
+    let found = move |edge: &str, stream: &str| {
+        let added = opening.add_arriving_stream(stream, edge);
+        added.map_err(|error| error.to_string())?;
+        tracing::info!("another machine has added stream {stream}");
+        Ok(())
     };
     let (completing, senders) = (handle.clone(), graph.senders().unwrap_or_default());
     let complete = move || completing.streams_complete();

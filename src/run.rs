@@ -1,5 +1,6 @@
 //! `fermata run`: runs a graph until its streams end or it is interrupted.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,18 @@ use crate::terminal;
 
 /// Time between two polls of the run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A run of which nothing was started, for a reason that has been reported. The command exits with this code.
+#[derive(Debug)]
+pub struct NotStarted(pub u8);
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing was started")
+    }
+}
+
+impl std::error::Error for NotStarted {}
 
 /// Runs the graph. The process must exit with the returned code: a call that never returned keeps its thread until
 /// then.
@@ -119,7 +132,8 @@ pub type Says = Box<dyn Fn() -> Option<String>>;
 /// is on disk when this returns.
 ///
 /// # Errors
-/// Fails if nothing was started. Later failures are reported and set the exit code.
+/// Fails if nothing was started, with [`NotStarted`] if that has been reported. Later failures are reported and set the
+/// exit code.
 pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     let Job {
         graph,
@@ -134,7 +148,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
         summary: summed_up,
     } = job;
     if !load::is_runnable(&graph, &registry) {
-        return Ok(REFUSED);
+        return Err(NotStarted(REFUSED).into());
     }
     let mut serving = Serving::prepare(&serve, &graph)?;
     if let Taking::Afresh(path) = &taking {
@@ -180,7 +194,7 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
             folder.take_back();
             if interrupts.count() > 0 {
                 complain("ended early: nothing was started");
-                return Ok(INTERRUPTED);
+                return Err(NotStarted(INTERRUPTED).into());
             }
             return Err(error.context("nothing was started"));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 
 use crate::command::{run_in, succeeded};
 use crate::nats_server::Server;
@@ -224,6 +224,51 @@ fn an_edge_that_stands_still_at_a_full_server_says_why() {
     }
 }
 
+/// A part that has run is not run again, but this one has not: Ctrl-C came while its nodes were being created.
+#[test]
+fn a_part_that_is_interrupted_before_anything_started_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Each of them loads a model.
+    let streams: Vec<String> = (0..80)
+        .map(|number| format!("d{number}: {number}"))
+        .collect();
+    let streams = format!("streams: {{{}}}", streams.join(", "));
+    let detects = "every: 1000000, on: server}";
+    let graph = ONE_CAMERA
+        .replace("streams: {door: 1}", &streams)
+        .replace("fps: 20", "fps: 2")
+        .replace(detects, "every: 1000000, each: stream, on: gate}");
+    assert!(!graph.contains(detects) && graph.contains("d79"), "{graph}");
+    std::fs::write(folder.join("site.yaml"), graph).unwrap();
+    let nats = Server::start_with("max_payload: 8MB");
+    let url = nats.url();
+    let server = start(folder, &arguments("server", &url));
+    let gate = start(folder, &arguments("gate", &url));
+    wait_until("a part that starts", || {
+        folder.join("gate/run.log").exists()
+    });
+    let id = gate.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    let output = gate.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nothing was started"), "{said}");
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let site = ["site", "status", "--nats", &url, "--site", "shop"];
+    let status = succeeded(run_in(folder, &site));
+    assert!(!status.contains(" ended "), "{status}");
+    assert!(!status.contains("draining"), "{status}");
+    let gate = start(folder, &arguments("gate", &url));
+    wait_until("rows", || {
+        let rows = text(folder, "server/faces.csv.part").unwrap_or_default();
+        rows.contains("\nd0,")
+    });
+    drain(folder, &url);
+    succeeds(gate);
+    succeeds(server);
+}
+
 /// Everything ends with the last stream, on both machines, unless another one is about to be opened.
 #[test]
 fn the_only_stream_of_a_site_is_opened_again() {
@@ -254,7 +299,8 @@ fn the_only_stream_of_a_site_is_opened_again() {
     succeeds(server);
 }
 
-/// Where machines send to each other, none waits for another's end, and added streams are found all the same.
+/// Where machines send to each other, none waits for another's end, and added streams are found all the same. A drain
+/// ends them too, and reopened ones, though streams of the other machine come here.
 #[test]
 fn a_stream_is_added_where_machines_send_to_each_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,7 +308,7 @@ fn a_stream_is_added_where_machines_send_to_each_other() {
     let back = "  lamp: {use: synthetic_faces, seed: 9, fps: 20, width: 64, height: 64, on: server}
   seen: {use: detect_faces, in: lamp, model: haar, min_size: 48, every: 1000000, on: gate}
   book: {use: write_csv, in: seen, path: \"${run.dir}/lamp.csv\", on: gate}
-run: {clock: live}
+run: {clock: live, drain: 1h}
 ";
     let graph = ONE_CAMERA.replace("run: {clock: live}\n", back);
     std::fs::write(folder.join("site.yaml"), graph).unwrap();
@@ -284,7 +330,17 @@ run: {clock: live}
     wait_until("rows of the camera that was added", || {
         rows_of("server/faces.csv.part", "yard") > 3
     });
+    let answer = post(&page, "/streams/reconnect", r#"{"name": "door"}"#);
+    assert!(answer.ends_with("door.2 begins\n"), "{answer}");
+    wait_until("rows of the camera that was reopened", || {
+        rows_of("server/faces.csv.part", "door.2") > 3
+    });
     drain(folder, &url);
+    // Long before a drain gives up.
+    wait_until("both ends", || {
+        let has_ended = |machine: &str| folder.join(machine).join("report.json").exists();
+        has_ended("gate") && has_ended("server")
+    });
     succeeds(gate);
     succeeds(server);
 }

@@ -242,6 +242,7 @@ mod tests {
     fn at(at_s: f64, delivered: u64) -> Snapshot {
         let stream = StreamNow {
             name: "door".to_owned(),
+            edge: None,
             captured: 2 * delivered,
             missed: 0,
             delivered,

@@ -173,6 +173,7 @@ fn stream(wiring: &Wiring, record: &StreamRecord) -> StreamNow {
     });
     StreamNow {
         name: record.stream.name.clone(),
+        edge: wiring.edge_of(record),
         captured: report.captured,
         missed: report.missed,
         delivered: report.delivered,

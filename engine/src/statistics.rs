@@ -179,6 +179,9 @@ pub struct EdgeNow {
 pub struct StreamNow {
     /// Its name.
     pub name: String,
+    /// Edge over which it arrives from another machine of the site; none if its source is here.
+    #[serde(skip)]
+    pub edge: Option<String>,
     /// Packets that the source handed to the graph.
     pub captured: u64,
     /// Frames of a live source that were overwritten.

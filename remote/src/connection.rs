@@ -33,6 +33,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How a server's message about a missing permission begins.
 const FORBIDDEN: &str = "Permissions Violation";
 
+/// A server's message about a missing permission.
+#[derive(Debug)]
+struct Forbidden {
+    said: String,
+    at: Instant,
+}
+
 /// Whether the connection is up, and how often it has been established.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -58,7 +65,7 @@ pub struct NatsConnection {
     claims: Mutex<HashMap<String, Claim>>,
     pub(crate) losses: Losses,
     /// The server's last message about a missing permission.
-    forbidden: Arc<Mutex<Option<String>>>,
+    forbidden: Arc<Mutex<Option<Forbidden>>>,
     ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
@@ -100,7 +107,7 @@ impl NatsConnection {
                     reason: error.to_string(),
                 })?;
         let (link_sender, link) = watch::channel(Link::default());
-        let forbidden: Arc<Mutex<Option<String>>> = Arc::default();
+        let forbidden: Arc<Mutex<Option<Forbidden>>> = Arc::default();
         let options = credentials
             .options()?
             .name(format!("fermata {site}"))
@@ -149,10 +156,10 @@ impl NatsConnection {
         self.losses.malformed(edge)
     }
 
-    /// Returns why the server did not do something: `reason`, unless it was forbidden. A forbidden request is never
-    /// answered; the server reports it separately.
-    pub(crate) fn why(&self, reason: String) -> String {
-        match self.forbidden() {
+    /// Returns why the server did not do something that was asked at `since` or later: `reason`, unless it was forbidden.
+    /// A forbidden request is never answered; the server reports it separately.
+    pub(crate) fn why(&self, since: Instant, reason: String) -> String {
+        match self.forbidden(since) {
             Some(forbidden) => format!(
                 "this user lacks a permission ({forbidden}); docs/machines.md lists the permissions that each machine needs"
             ),
@@ -160,9 +167,11 @@ impl NatsConnection {
         }
     }
 
-    /// Takes the server's last message about a missing permission, if there is one since the last call.
-    pub(crate) fn forbidden(&self) -> Option<String> {
-        lock(&self.forbidden).take()
+    /// Takes the server's last message about a missing permission, if it came after `since`: an earlier one was about
+    /// something else.
+    pub(crate) fn forbidden(&self, since: Instant) -> Option<String> {
+        let last = lock(&self.forbidden).take()?;
+        (last.at >= since).then_some(last.said)
     }
 
     /// Returns the options by which a command names the site and its server.
@@ -279,7 +288,7 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
 fn watched(
     options: ConnectOptions,
     link: watch::Sender<Link>,
-    forbidden: Arc<Mutex<Option<String>>>,
+    forbidden: Arc<Mutex<Option<Forbidden>>>,
 ) -> ConnectOptions {
     let link = Arc::new(link);
     options
@@ -291,7 +300,10 @@ fn watched(
             if let Event::ServerError(ServerError::Other(said)) = &event
                 && said.starts_with(FORBIDDEN)
             {
-                *lock(&forbidden) = Some(said.clone());
+                *lock(&forbidden) = Some(Forbidden {
+                    said: said.clone(),
+                    at: Instant::now(),
+                });
             }
             let link = Arc::clone(&link);
             async move { note(&link, &event) }

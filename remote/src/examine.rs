@@ -1,6 +1,7 @@
 //! Examines a NATS server for whoever sets one up: what it is, and what it permits this program.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_nats::jetstream::stream;
 
@@ -27,8 +28,9 @@ pub struct ServerFindings {
 pub fn examine(connection: &Arc<NatsConnection>) -> ServerFindings {
     connection.runtime.block_on(async {
         let info = connection.client.server_info();
+        let since = Instant::now();
         let account = connection.jetstream.query_account().await;
-        let storage = account.map_err(|error| connection.why(chain(&error)));
+        let storage = account.map_err(|error| connection.why(since, chain(&error)));
         let storage = storage.map(|account| {
             account
                 .limits
@@ -54,9 +56,11 @@ async fn try_store(connection: &NatsConnection) -> Result<(), String> {
         max_messages: 1,
         ..stream::Config::default()
     };
+    let since = Instant::now();
     let made = connection.jetstream.create_stream(config).await;
-    made.map_err(|error| connection.why(chain(&error)))?;
+    made.map_err(|error| connection.why(since, chain(&error)))?;
+    let since = Instant::now();
     let removed = connection.jetstream.delete_stream(&name).await;
     let removed = removed.map(drop);
-    removed.map_err(|error| connection.why(chain(&error)))
+    removed.map_err(|error| connection.why(since, chain(&error)))
 }

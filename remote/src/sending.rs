@@ -408,7 +408,8 @@ fn judged(attempt: Attempt, stored: Result<(), jetstream::context::PublishError>
         return Published::Failed(attempt, reason);
     }
     let reason = if reason.contains(SUBJECT_FULL) {
-        "the other machine does not keep up".to_owned()
+        "the other machine does not keep up, or cannot take the stream and says in its log why"
+            .to_owned()
     } else {
         reason
     };

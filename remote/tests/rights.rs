@@ -20,8 +20,8 @@ use edges::part::{ASAP, Part, receiving, sending};
 use edges::server::{PATIENCE, Server};
 use fermata_engine::Codecs;
 use fermata_engine::testing::Collector;
-use fermata_remote::site::{PartSpec, SiteError, SitePart};
-use fermata_remote::{Credentials, NatsConnection};
+use fermata_remote::site::{self, PartSpec, SiteError, SitePart};
+use fermata_remote::{Credentials, NatsConnection, opened_streams};
 
 const EDGE: &str = "edge: numbers, window: 8";
 
@@ -145,6 +145,19 @@ fn a_part_with_a_cameras_rights_joins_comes_back_and_drains() {
         }
         connection.close(Duration::from_secs(5));
     }
+}
+
+#[test]
+fn a_missing_right_is_not_blamed_for_what_fails_later() {
+    let mut server = server(&[("gate", camera("gate", "door"))]);
+    let connection = connect(&server, "gate", "gate");
+    // A camera receives nothing, and may not look.
+    opened_streams(&connection, "others").expect_err("it may not look");
+    server.kill();
+    let said = site::state(&connection).map(drop).expect_err("no server");
+    let said = said.to_string();
+    assert!(said.contains("failed to report what runs"), "{said}");
+    assert!(!said.contains("permission"), "{said}");
 }
 
 /// A user who speaks the server's protocol directly.

@@ -146,6 +146,28 @@ fn lives_that_were_killed_have_their_lines() {
 }
 
 #[test]
+fn a_stream_that_only_a_killed_life_had_is_in_the_book() {
+    let mut server = server(85);
+    server
+        .streams
+        .insert("yard".to_owned(), stream(8, 0, "log", 8, 0));
+    server
+        .nodes
+        .insert("capture@yard".to_owned(), NodeReport::default());
+    let mut gate = gate();
+    let life = LifeReport {
+        incarnation: 1,
+        captured: [("yard".to_owned(), 9)].into(),
+    };
+    gate.site.as_mut().unwrap().killed.push(life);
+    let found = book(&[server, gate]).unwrap();
+    assert!(found.imbalances.is_empty(), "{:?}", found.imbalances);
+    let log = &found.sinks["yard"]["log on server"];
+    assert_eq!((log.captured, log.delivered), (9, 8));
+    assert_eq!(log.losses["crashed on gate"], 1);
+}
+
+#[test]
 fn reports_of_different_runs_and_of_one_part_twice_are_refused() {
     let mut other = gate();
     other.site.as_mut().unwrap().run = "s".to_owned();

@@ -215,6 +215,7 @@ mod tests {
         };
         StreamNow {
             name: name.to_owned(),
+            edge: None,
             captured: delivered,
             missed: 3,
             delivered,

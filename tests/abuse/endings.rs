@@ -1,9 +1,11 @@
 //! How runs end, what they leave behind, and which exit codes they return.
 
 use std::fs;
+use std::process::Stdio;
 
 use super::{GRAPH, Place, frames, rows, send};
-use crate::support::wait_until;
+use crate::skipped::data;
+use crate::support::{card_of_mini_xception, wait_until};
 
 const LONG: [&str; 2] = ["--set", "nodes.s.count=100000"];
 
@@ -168,6 +170,62 @@ fn a_limit_of_processor_time_drains_once_however_often_it_is_told() {
     assert_eq!(run.wait().unwrap().code(), Some(130));
     assert!(place.path("o/a.csv").exists(), "{:?}", place.names("o"));
     assert_files_as_reported(&place);
+}
+
+/// What an earlier analysis found is no result of one that was given up before it started.
+#[test]
+fn an_analysis_that_is_interrupted_before_it_starts_leaves_the_earlier_one_alone() {
+    let Some(data) = data() else { return };
+    let model = card_of_mini_xception(&data);
+    let place = Place::new(GRAPH);
+    let model = model.path().to_str().unwrap();
+    // Nobody answers there, but the nodes of each are made.
+    let cameras: Vec<String> = (0..40)
+        .map(|number| format!("rtsp://127.0.0.1:9/{number}"))
+        .collect();
+    let options = ["--detector", "haar", "--model", model, "--out", "o"];
+    let cameras = cameras.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["analyse"]
+        .into_iter()
+        .chain(cameras)
+        .chain(options)
+        .collect();
+    let earlier = [
+        ("faces.csv", "earlier faces"),
+        ("report.json", "{}"),
+        ("summary.json", "earlier people"),
+    ];
+    for _ in 0..20 {
+        let _ = fs::remove_dir_all(place.path("o"));
+        fs::create_dir(place.path("o")).unwrap();
+        for (name, text) in earlier {
+            fs::write(place.path("o").join(name), text).unwrap();
+        }
+        let mut command = place.program(&arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let run = command.spawn().unwrap();
+        wait_until("an analysis that starts", || {
+            place.path("o/run.log").exists()
+        });
+        send(&run, "INT");
+        let output = run.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        if !said.contains("nothing was started") {
+            // It was quicker than the signal.
+            continue;
+        }
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert_eq!(place.names("o"), earlier.map(|(name, _)| name));
+        for (name, text) in earlier {
+            assert_eq!(
+                fs::read_to_string(place.path("o").join(name)).unwrap(),
+                text
+            );
+        }
+        return;
+    }
+    panic!("it always starts before it is interrupted");
 }
 
 #[test]

@@ -9,7 +9,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use fermata_engine::{
@@ -80,7 +79,7 @@ struct Table {
     rows: Rows<RecordFile>,
     path: PathBuf,
     book: FileBook,
-    _synced: Option<Arc<Synced>>,
+    _synced: Option<Synced>,
     /// Number of rows in it.
     count: u64,
     /// Number of frames whose rows are missing, and why.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use fermata_engine::{
     Actor, ActorError, Clock, ClockMode, End, FileBook, How, Input, Outputs, Ports, Setup,
@@ -44,7 +43,7 @@ pub struct WriteJsonl {
     /// `None` once the file is finished.
     file: Option<(RecordFile, FileBook)>,
     path: PathBuf,
-    _synced: Option<Arc<Synced>>,
+    _synced: Option<Synced>,
     /// Number of lines in it.
     count: u64,
     /// Number of missing lines, and why they are missing.

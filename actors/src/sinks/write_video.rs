@@ -105,7 +105,7 @@ struct Video {
     part: PartFile,
     path: PathBuf,
     book: FileBook,
-    _synced: Option<Arc<Synced>>,
+    _synced: Option<Synced>,
     /// `None` before the first frame, and after a failed write.
     encoder: Option<Mp4Encoder>,
     /// Time of its first frame.

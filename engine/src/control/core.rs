@@ -312,8 +312,7 @@ impl Core {
         let wiring = self.wiring();
         let mut streams = wiring.streams.values();
         let record = streams.find(|record| record.stream.name == name)?;
-        let source = &self.graph.nodes[wiring.instances.get(&record.source)?.spec];
-        source.edge.clone().filter(|_| source.is_inlet)
+        wiring.edge_of(record)
     }
 
     /// Returns the books of the stream with this name.

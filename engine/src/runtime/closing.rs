@@ -110,7 +110,12 @@ impl Wiring {
             totals.count += 1;
             totals.captured += report.captured;
             totals.delivered += report.delivered;
-            self.closed.specs.push(record.spec());
+            if !record.has_begun && self.edge_of(record).is_some() {
+                // It may be added again, under the name that it has where it is captured.
+                self.lives.remove(&name);
+            } else {
+                self.closed.specs.push(record.spec());
+            }
             self.closed.streams.insert(name, report);
         } else {
             self.add_latencies(stream);

@@ -151,6 +151,12 @@ impl Wiring {
         Ok(Some(source))
     }
 
+    /// Returns the edge over which a stream arrives from another machine, if it does.
+    pub(crate) fn edge_of(&self, stream: &StreamRecord) -> Option<String> {
+        let source = &self.graph.nodes[self.instances.get(&stream.source)?.spec];
+        source.edge.clone().filter(|_| source.is_inlet)
+    }
+
     fn lives_of(&self, stream: &StreamSpec) -> u32 {
         self.lives.get(&stream.name).copied().unwrap_or(0)
     }

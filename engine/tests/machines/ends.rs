@@ -1,5 +1,8 @@
 //! Actors for graphs that are cut: the two ends of an edge, a sink that names a file, and payloads that can and cannot
-//! travel. None of them runs.
+//! travel. None of them does anything where it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fermata_engine::graph::{EdgeActors, WhenFull};
 use fermata_engine::testing::ListSource;
@@ -116,6 +119,43 @@ impl Actor for Write {
     }
 }
 
+/// How many more times a [`Fickle`] of `yard` fails.
+pub(super) struct Failures(pub(super) AtomicU32);
+
+/// A filter that cannot be created at first.
+struct Fickle;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FickleSettings {}
+
+impl Actor for Fickle {
+    const NAME: &'static str = "fickle";
+    type Settings = FickleSettings;
+
+    fn ports(_: &FickleSettings) -> Ports {
+        Ports::new().any_input("in").same_output("out")
+    }
+
+    fn create(_: FickleSettings, setup: &Setup) -> Result<Self, ActorError> {
+        let failures: Arc<Failures> = setup.service().ok_or("no count")?;
+        let is_yard = setup
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.name == "yard");
+        let one_less = |left: u32| left.checked_sub(1);
+        let relaxed = Ordering::Relaxed;
+        if is_yard && failures.0.fetch_update(relaxed, relaxed, one_less).is_ok() {
+            return Err("not yet".into());
+        }
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: Input, _: &mut Outputs) -> Result<(), ActorError> {
+        Ok(())
+    }
+}
+
 /// The actors at the two ends of an edge between machines.
 pub(super) const ACTORS: EdgeActors = EdgeActors {
     send: Send::NAME,
@@ -129,6 +169,7 @@ pub(super) fn registry() -> Registry {
     registry.register::<Send>();
     registry.register_source::<Receive>();
     registry.register::<Write>();
+    registry.register::<Fickle>();
     ListSource::register(&mut registry, "numbers", [Number(1)]);
     ListSource::register(&mut registry, "locals", [Local]);
     registry

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod ends;
 
 use fermata_engine::graph::{NodeSpec, WhenFull};

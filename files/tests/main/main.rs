@@ -8,6 +8,7 @@ mod folders;
 mod hashes;
 mod locks;
 mod part_files;
+mod sync_groups;
 mod whole_files;
 
 /// Returns the names in a folder, sorted.

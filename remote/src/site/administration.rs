@@ -1,6 +1,7 @@
 //! Operator commands for a site: reading its state, draining it, making the server forget it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_nats::jetstream::stream;
 
@@ -110,8 +111,9 @@ pub fn drain(connection: &Arc<NatsConnection>) -> Result<(), SiteError> {
         let records = Records::new(connection);
         let run = run(connection, &records).await?;
         let drain = DrainMessage { run: run.id };
+        let since = Instant::now();
         let written = records.write(records.drain_subject(), &drain, None).await;
-        let failed = |reason| SiteError::server(connection, "store the request", reason);
+        let failed = |reason| SiteError::server(connection, since, "store the request", reason);
         written.map(drop).map_err(failed)
     })
 }
@@ -145,9 +147,11 @@ pub fn end(connection: &Arc<NatsConnection>) -> Result<Vec<String>, SiteError> {
         let mut gone = Vec::new();
         for info in stores(connection, &records).await? {
             let name = info.config.name;
+            let since = Instant::now();
             let deleted = records.jetstream.delete_stream(&name).await;
-            deleted
-                .map_err(|error| SiteError::server(connection, "delete a stream", chain(&error)))?;
+            deleted.map_err(|error| {
+                SiteError::server(connection, since, "delete a stream", chain(&error))
+            })?;
             gone.push(name);
         }
         Ok(gone)
@@ -165,8 +169,9 @@ async fn stores(
     connection: &NatsConnection,
     records: &Records,
 ) -> Result<Vec<stream::Info>, SiteError> {
+    let since = Instant::now();
     let stores = records.stores().await;
-    stores.map_err(|reason| SiteError::server(connection, "list its streams", reason))
+    stores.map_err(|reason| SiteError::server(connection, since, "list its streams", reason))
 }
 
 async fn parts(
@@ -176,6 +181,7 @@ async fn parts(
 ) -> Result<Vec<(String, PartState)>, SiteError> {
     let mut parts = Vec::new();
     for machine in &run.machines {
+        let since = Instant::now();
         let known = records
             .read::<PartMessage>(&records.part_subject(machine))
             .await;
@@ -185,6 +191,7 @@ async fn parts(
             Err(Unread::Other(reason)) => {
                 return Err(SiteError::server(
                     connection,
+                    since,
                     "report which parts run",
                     reason,
                 ));

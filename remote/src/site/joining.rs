@@ -1,6 +1,6 @@
 //! How a part joins a run of its site: which run that is, and that nobody else has the machine's place in it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::client::RequestErrorKind;
 use bytes::Bytes;
@@ -42,9 +42,10 @@ pub(super) async fn begin(
     waits: &dyn Fn(&str),
 ) -> Result<RunMessage, SiteError> {
     let site = &connection.site;
-    let failed = |what, reason| SiteError::server(connection, what, reason);
     let mut is_told = false;
     loop {
+        let since = Instant::now();
+        let failed = |what, reason| SiteError::server(connection, since, what, reason);
         if let Some(run) = read_run(connection, records).await? {
             return same(connection, spec, run);
         }
@@ -99,6 +100,7 @@ pub(super) async fn read_run(
     connection: &NatsConnection,
     records: &Records,
 ) -> Result<Option<RunMessage>, SiteError> {
+    let since = Instant::now();
     match records.read::<RunMessage>(&records.run_subject()).await {
         Ok(found) if found.is_unreadable() => Err(SiteError::Unreadable {
             site: connection.site.clone(),
@@ -106,9 +108,12 @@ pub(super) async fn read_run(
         }),
         Ok(found) => Ok(found.value),
         Err(Unread::NoStore) => Ok(None),
-        Err(Unread::Other(reason)) => {
-            Err(SiteError::server(connection, "report what runs", reason))
-        }
+        Err(Unread::Other(reason)) => Err(SiteError::server(
+            connection,
+            since,
+            "report what runs",
+            reason,
+        )),
     }
 }
 
@@ -151,10 +156,11 @@ pub(super) async fn take_place(
     run: &RunMessage,
 ) -> Result<(PartMessage, async_nats::Subscriber), SiteError> {
     let site = &connection.site;
-    let failed = |what, reason| SiteError::server(connection, what, reason);
     let subject = records.part_subject(&spec.machine);
     let hello = records.hello_subject(&spec.machine);
     loop {
+        let since = Instant::now();
+        let failed = |what, reason| SiteError::server(connection, since, what, reason);
         let known = match records.read::<PartMessage>(&subject).await {
             Ok(known) => known,
             Err(Unread::NoStore) => Last::NONE,
@@ -214,15 +220,17 @@ pub(super) async fn take_place(
 /// # Errors
 /// Asking is forbidden: the server never answers such a request, and neither does a part that is too busy.
 pub(super) async fn is_there(connection: &NatsConnection, hello: &str) -> Result<bool, SiteError> {
+    let since = Instant::now();
     let asked = connection.client.request(hello.to_owned(), Bytes::new());
     match tokio::time::timeout(HELLO, asked).await {
         Ok(Ok(_)) => return Ok(true),
         Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => return Ok(false),
         Ok(Err(_)) | Err(_) => {}
     }
-    match connection.forbidden() {
+    match connection.forbidden(since) {
         Some(reason) => Err(SiteError::server(
             connection,
+            since,
             "let this program ask a part",
             reason,
         )),

@@ -1,5 +1,7 @@
 //! Why a part of a site may not run.
 
+use std::time::Instant;
+
 use crate::connection::NatsConnection;
 
 /// Why a part of a site may not run, or a run of a site may not be ended. Each message says what to do.
@@ -114,10 +116,15 @@ pub enum SiteError {
 }
 
 impl SiteError {
-    /// Creates a [`SiteError::Server`].
-    pub(super) fn server(connection: &NatsConnection, what: &'static str, reason: String) -> Self {
+    /// Creates a [`SiteError::Server`] about something that was asked at `since` or later.
+    pub(super) fn server(
+        connection: &NatsConnection,
+        since: Instant,
+        what: &'static str,
+        reason: String,
+    ) -> Self {
         let site = connection.site.clone();
-        let reason = connection.why(reason);
+        let reason = connection.why(since, reason);
         Self::Server { site, what, reason }
     }
 }

@@ -1,6 +1,6 @@
 //! How a worker finds its job.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::assets::{Assets, find, open};
 use super::error::WorkError;
@@ -22,6 +22,7 @@ pub(crate) async fn wait_for_job(
 ) -> Result<(JobRecord, Assets), WorkError> {
     let mut told = String::new();
     loop {
+        let since = Instant::now();
         let obstacle = match find(&connection.jetstream, job).await {
             Ok(Some(record)) => match open(&connection.jetstream, &record).await {
                 Ok(assets) => return Ok((record, assets)),
@@ -31,7 +32,7 @@ pub(crate) async fn wait_for_job(
             Err(error @ WorkError::Unreadable { .. }) => return Err(error),
             Err(error) => error.to_string(),
         };
-        if let Some(reason) = connection.forbidden() {
+        if let Some(reason) = connection.forbidden(since) {
             return Err(WorkError::Forbidden { reason });
         }
         if obstacle != told {

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use fermata::cli::REFUSED;
 use fermata::documents::read_text;
 use fermata::learn_cli::SoftlabelsArguments;
 use fermata::run::{JobRows, Taking};
@@ -96,8 +95,13 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         }
         Some(_) => shared_job::hand_out(arguments, plan, rows, manifests, &lock),
     };
+<<<<<<< HEAD
     if matches!(ended, Err(_) | Ok(REFUSED)) {
         forget(lock);
+=======
+    if ended.is_err() {
+        forget(&out);
+>>>>>>> mend-c
     }
     ended
 }
