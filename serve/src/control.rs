@@ -164,7 +164,7 @@ fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
         Ok(())
     } else {
         Err(
-            "only rtsp, rtsps, http and https: files and devices can be added only if the page is not reachable from other machines\n"
+            "only rtsp, rtsps, http and https: files and devices can be added only if the page is on loopback without --serve-host, and so not reachable from other machines\n"
                 .to_owned(),
         )
     }

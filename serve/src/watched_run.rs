@@ -44,7 +44,7 @@ pub struct WatchedRun {
     pub(crate) numbers: watch::Sender<Published>,
     /// Places for browsers.
     pub(crate) seats: Arc<Semaphore>,
-    /// Whether only this machine can see the page: then streams may be files and devices.
+    /// Whether only this machine can see the page, without a proxy in between: then streams may be files and devices.
     pub(crate) is_local: bool,
     sources: Mutex<BTreeMap<String, Source>>,
     running: Mutex<BTreeSet<String>>,

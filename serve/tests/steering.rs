@@ -217,6 +217,20 @@ fn a_run_that_is_ended_from_elsewhere_says_so() {
 }
 
 #[test]
+fn behind_a_proxy_streams_come_from_the_network_alone() {
+    let served = Served::behind("cameras.example");
+    let host = format!("cameras.example:{}", served.address.port());
+    let origin = format!("https://{host}");
+    for (uri, status) in [("/dev/video0", 403), ("pipe:0", 403), ("rtsp://h/", 200)] {
+        let body = serde_json::json!({"name": "yard", "uri": uri}).to_string();
+        let headers = [("Host", &*host), ("Origin", &*origin)];
+        let answer = ask(served.address, "POST /streams/add", &headers, &body);
+        assert_eq!(answer.status, status, "{uri}: {}", answer.body);
+    }
+    served.end();
+}
+
+#[test]
 fn where_others_see_the_page_streams_come_from_the_network_alone() {
     let token = Token::fresh().unwrap();
     let served = Served::start(Some(&token));
