@@ -52,6 +52,10 @@ pub fn doubts(graph: &Graph) -> Vec<String> {
 /// Reports sinks whose pictures could replace images that a source reads.
 fn writing_among_images(graph: &Graph) -> Vec<String> {
     let mut said = BTreeSet::new();
+    let folders = picture_folders(graph);
+    if folders.is_empty() {
+        return Vec::new();
+    }
     let mut read = Vec::new();
     for (_, node) in nodes(graph, ImageSource::NAME) {
         for stream in streams(graph, node) {
@@ -60,7 +64,7 @@ fn writing_among_images(graph: &Graph) -> Vec<String> {
             read.extend(images.into_iter().map(|image| (node, image)));
         }
     }
-    for (_, sink, dir) in picture_folders(graph) {
+    for (_, sink, dir) in folders {
         let among = read.iter().find(|(_, image)| {
             let ending = image.extension().unwrap_or_default();
             let real = image.canonicalize().ok();
@@ -212,7 +216,10 @@ fn upstream(graph: &Graph, index: usize) -> impl Iterator<Item = &NodeSpec> {
 
 #[cfg(test)]
 mod tests {
-    use fermata_engine::{LoadOptions, Registry};
+    use std::sync::Arc;
+
+    use fermata_engine::{LoadOptions, Registry, RunOptions, RunningGraph};
+    use fermata_vision::{Frame, jpeg};
 
     use super::*;
 
@@ -319,6 +326,65 @@ mod tests {
                 words.is_none_or(|words| said[0].contains(words)),
                 "{said:?}"
             );
+        }
+    }
+
+    /// Runs a graph that copies a folder of pictures, and adds another folder; returns why it may not be added.
+    fn added(nodes: &str, first: &Path, second: &Path) -> Option<String> {
+        let mut registry = Registry::builtin();
+        crate::register(&mut registry);
+        let text = format!(
+            "fermata: 1\nstreams: {{first: {:?}}}\nnodes:\n{nodes}",
+            first.display().to_string()
+        );
+        let options = LoadOptions::new("out");
+        let graph = Graph::parse("test.yaml", &text, &registry, &options).unwrap();
+        assert!(disagreements(&graph).is_empty());
+        let options = RunOptions {
+            hold_open: true,
+            ..RunOptions::default()
+        };
+        let running = RunningGraph::start(graph, Arc::new(registry), options).unwrap();
+        let uri = second.display().to_string();
+        let added = running.handle().add_stream("second", &uri);
+        running.handle().drain();
+        running.wait();
+        added.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_added_stream_replaces_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["one", "two", "out", "first", "second", "new"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        for path in ["one/1.jpg", "two/1.jpg", "out/2.jpg", "second/3.jpg"] {
+            let frame = Frame::from_bgr(16, 16, vec![90; 16 * 16 * 3]);
+            let bytes = jpeg::encode(&frame, 90).unwrap();
+            std::fs::write(at(path), bytes).unwrap();
+        }
+        let source = "  s: {use: image_source, each: stream, path: \"${stream.uri}\"}\n";
+        let here = folder.path().display();
+        for (each, dir, second, words) in [
+            ("each: stream,", "new", "two", Some("of the same name")),
+            ("", "new", "two", None),
+            ("", "out", "out", Some("could replace it")),
+            ("each: stream,", "${stream.name}", "two", None),
+            (
+                "each: stream,",
+                "${stream.name}",
+                "second",
+                Some("could replace it"),
+            ),
+        ] {
+            let nodes = format!(
+                "{source}  w: {{use: write_images, {each} in: s, dir: \"{here}/{dir}\"}}\n"
+            );
+            let refused = added(&nodes, &at("one"), &at(second));
+            assert_eq!(refused.is_some(), words.is_some(), "{dir}: {refused:?}");
+            let said = refused.unwrap_or_default();
+            assert!(said.contains(words.unwrap_or_default()), "{dir}: {said}");
         }
     }
 

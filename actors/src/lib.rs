@@ -24,7 +24,7 @@ mod skipped;
 
 use fermata_engine::Registry;
 
-/// Registers every actor and codec of this crate; this is the only list of actor names.
+/// Registers every actor and codec of this crate, and how actors must agree; this is the only list of actor names.
 pub fn register(registry: &mut Registry) {
     codecs::register(registry.codecs_mut());
     registry.register::<faces::adjust_frames::AdjustFrames>();
@@ -45,4 +45,5 @@ pub fn register(registry: &mut Registry) {
     registry.register_source::<sources::video_source::VideoSource>();
     registry.register::<temporal::smooth_labels::SmoothLabels>();
     registry.register::<temporal::track_faces::TrackFaces>();
+    registry.register_rule(agreement::disagreements);
 }

@@ -28,7 +28,7 @@ pub(crate) use facts::{
     has_time_stamps, is_hidden, is_of_unknown_length, is_read_to_its_end, sample_aspect_ratio,
     states_its_length, time_stamp_bits,
 };
-pub(crate) use fetching::is_web_page;
+pub(crate) use fetching::{MOST_FETCHED, is_web_page};
 pub(crate) use fragments::{append, end_fragment, position, replace};
 pub(crate) use opening::{Nature, open_input};
 pub(crate) use picture_numbers::{PictureNumber, PictureNumbers};

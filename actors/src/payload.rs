@@ -40,8 +40,8 @@ pub struct Faces {
     pub video: VideoFrame,
     /// The faces.
     pub faces: Vec<Face>,
-    /// Detections of low confidence: a tracker continues tracks with them, and blurring hides them too. They are
-    /// neither classified nor counted.
+    /// Detections of low confidence, and those that a tracker took for background: a tracker continues tracks with
+    /// them, and blurring hides them too. They are neither classified nor counted.
     pub doubtful: Vec<Face>,
     /// Where a tracker expects faces that the detector did not find.
     pub lost: Vec<Rect>,

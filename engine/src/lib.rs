@@ -92,7 +92,7 @@ pub use outputs::{Outputs, Ticket};
 pub use packet::{AnyPayload, Capture, Envelope, Packet, Payload, Stream};
 pub use ports::{Port, PortType, Ports};
 pub use provider::{ProviderSetup, StreamProvider};
-pub use registry::{ActorType, ProviderType, Registry};
+pub use registry::{ActorType, ProviderType, Registry, Rule};
 pub use report::Report;
 pub use run::{RunHandle, RunOptions, RunningGraph, StartError};
 pub use services::{Need, Services};

@@ -11,6 +11,7 @@ use crate::actor::Actor;
 use crate::codec::Codecs;
 use crate::end::End;
 use crate::error::ActorError;
+use crate::graph::Graph;
 use crate::graph::settings::{Settings, SettingsError};
 use crate::graph::spec::StreamSpec;
 use crate::input::Input;
@@ -27,7 +28,12 @@ pub struct Registry {
     types: BTreeMap<&'static str, ActorType>,
     providers: BTreeMap<&'static str, ProviderType>,
     codecs: Codecs,
+    rules: Vec<Rule>,
 }
+
+/// A rule across the nodes of a graph, which no actor can check by itself. Returns each violation as a sentence that
+/// says what to do.
+pub type Rule = fn(&Graph) -> Vec<String>;
 
 impl Registry {
     /// Returns the codecs for the payloads of these actors.
@@ -143,6 +149,16 @@ impl Registry {
     /// Returns all providers by name.
     pub fn providers(&self) -> impl Iterator<Item = &ProviderType> {
         self.providers.values()
+    }
+
+    /// Adds a rule that a running graph must still follow with each stream that is added to it. Whether it does so from
+    /// the beginning is for the program to check.
+    pub fn register_rule(&mut self, rule: Rule) {
+        self.rules.push(rule);
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 }
 

@@ -2,10 +2,12 @@
 
 import { say } from "./words.js";
 
-/** Requests a change from the run and shows its answer. */
-export async function ask(path, body) {
+/** Requests a change from the run and shows its answer. The button cannot be pressed again until then. */
+export async function ask(button, path, body) {
   const answer = document.getElementById("answer");
+  const hadFocus = document.activeElement === button;
   answer.hidden = false;
+  button.disabled = true;
   try {
     const response = await fetch(path, { method: "POST", body: body ? JSON.stringify(body) : undefined });
     answer.classList.toggle("wrong", !response.ok);
@@ -15,21 +17,27 @@ export async function ask(path, body) {
     answer.classList.add("wrong");
     say(answer, "The run cannot be reached.");
     return false;
+  } finally {
+    button.disabled = false;
+    // A disabled button loses the keyboard's focus.
+    if (hadFocus && document.activeElement === document.body) button.focus();
   }
 }
 
 /** Wires the buttons and the form. */
 export function wireControls() {
-  document.getElementById("drain").onclick = () => {
-    if (confirm("End all streams and finish what is in flight?")) ask("/drain");
+  document.getElementById("drain").onclick = ({ currentTarget }) => {
+    if (confirm("End all streams and finish what is in flight?")) ask(currentTarget, "/drain");
   };
-  document.getElementById("stop").onclick = () => {
-    if (confirm("Stop at once? What is in flight is given up and counted.")) ask("/stop");
+  document.getElementById("stop").onclick = ({ currentTarget }) => {
+    if (confirm("Stop at once? What is in flight is given up and counted.")) ask(currentTarget, "/stop");
   };
   document.getElementById("add").onsubmit = async (event) => {
     event.preventDefault();
     const [name, uri] = ["add-name", "add-uri"].map((id) => document.getElementById(id));
-    if (await ask("/streams/add", { name: name.value, uri: uri.value })) event.target.reset();
+    const form = event.target;
+    const button = form.querySelector("button");
+    if (await ask(button, "/streams/add", { name: name.value, uri: uri.value })) form.reset();
   };
 }
 

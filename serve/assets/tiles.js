@@ -24,8 +24,8 @@ class Tile {
     this.faces = new Faces();
     this.reconnect = element("button", { type: "button", "aria-label": `Reconnect ${name}` }, "Reconnect");
     this.remove = element("button", { type: "button", "aria-label": `Remove ${name}` }, "Remove");
-    this.reconnect.onclick = () => ask("/streams/reconnect", { name });
-    this.remove.onclick = () => ask("/streams/remove", { name });
+    this.reconnect.onclick = () => ask(this.reconnect, "/streams/reconnect", { name });
+    this.remove.onclick = () => ask(this.remove, "/streams/remove", { name });
     this.dismiss = element("button", { type: "button", "aria-label": `Dismiss ${name}` }, "Dismiss");
     const title = element("h3", {}, name);
     this.root = element(

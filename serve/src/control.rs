@@ -11,6 +11,7 @@ use axum::routing::post;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::lock::lock;
 use crate::watched_run::{Source, WatchedRun};
 
 /// Permitted schemes for streams if others can see the page.
@@ -53,7 +54,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Answer> {
 async fn add(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
     let Added { name, uri } = read(&body)?;
     check_uri(&uri, run.is_local).map_err(|why| (StatusCode::FORBIDDEN, why))?;
-    open(run, Source { name, uri }, None).await
+    open(run, Source::new(name, uri), None).await
 }
 
 async fn remove(State(run): Run, body: Bytes) -> Result<Answer, Answer> {
@@ -102,6 +103,13 @@ fn refused(why: &str) -> Answer {
     (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"))
 }
 
+fn opened_already(name: &str, successor: &str) -> Answer {
+    let said = format!(
+        "the stream `{name}` was opened again already, as `{successor}`, which has not ended: reconnect that one\n"
+    );
+    (StatusCode::CONFLICT, said)
+}
+
 /// Refuses streams from another machine: they are ended where their source is, since its packets would otherwise wait
 /// for room forever.
 fn refuse_of_another_machine(run: &WatchedRun, name: &str) -> Result<(), Answer> {
@@ -113,37 +121,47 @@ fn refuse_of_another_machine(run: &WatchedRun, name: &str) -> Result<(), Answer>
     }
 }
 
-/// Opens a stream, optionally in place of another one, which ends only if the new one could begin. The engine checks
-/// its name as in graph files, and waits until its nodes exist.
+/// Opens a stream, optionally in place of another one, which ends only if the new one could begin.
 async fn open(
     run: Arc<WatchedRun>,
     source: Source,
     instead_of: Option<String>,
 ) -> Result<Answer, Answer> {
     run.secrets.add_uri(&source.uri);
-    let opened = tokio::task::spawn_blocking(move || {
-        let secrets = run.secrets.clone();
-        let added = match &instead_of {
-            Some(name) => run.handle.replace_stream(name, &source.name, &source.uri),
-            None => run.handle.add_stream(&source.name, &source.uri),
-        };
-        if let Ok(name) = &added {
-            match &instead_of {
-                Some(before) => run.journal.reopened(before, name),
-                None => run.journal.asked(format!("the page adds stream {name}")),
+    let opened =
+        tokio::task::spawn_blocking(move || open_in_turn(&run, source, instead_of.as_deref()));
+    opened.await.unwrap_or_else(|_| {
+        let said = "the stream could not be added\n".to_owned();
+        Err((StatusCode::INTERNAL_SERVER_ERROR, said))
+    })
+}
+
+/// Opens a stream once no other request opens the same source. The engine checks its name as in graph files, and waits
+/// until its nodes exist.
+fn open_in_turn(
+    run: &WatchedRun,
+    source: Source,
+    instead_of: Option<&str>,
+) -> Result<Answer, Answer> {
+    let line = Arc::clone(&source.line);
+    let mut line = lock(&line);
+    let added = match instead_of {
+        Some(before) => {
+            if let Some(successor) = run.successor(before, &line) {
+                return Err(opened_already(before, successor));
             }
-            run.remember(name.clone(), source);
+            run.handle.replace_stream(before, &source.name, &source.uri)
         }
-        added.map_err(|error| secrets.hide(&error.to_string()))
-    });
-    match opened.await {
-        Ok(Ok(name)) => Ok((StatusCode::OK, format!("{name} begins\n"))),
-        Ok(Err(why)) => Err(refused(&why)),
-        Err(_) => Err((
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the stream could not be added\n".to_owned(),
-        )),
+        None => run.handle.add_stream(&source.name, &source.uri),
+    };
+    let name = added.map_err(|error| refused(&run.secrets.hide(&error.to_string())))?;
+    match instead_of {
+        Some(before) => run.journal.reopened(before, &name),
+        None => run.journal.asked(format!("the page adds stream {name}")),
     }
+    line.push(name.clone());
+    run.remember(name.clone(), source);
+    Ok((StatusCode::OK, format!("{name} begins\n")))
 }
 
 /// Checks whether a stream may have this URI. If others see the page, they may not open files and devices of this
@@ -164,7 +182,7 @@ fn check_uri(uri: &str, is_local: bool) -> Result<(), String> {
         Ok(())
     } else {
         Err(
-            "only rtsp, rtsps, http and https: files and devices can be added only if the page is not reachable from other machines\n"
+            "only rtsp, rtsps, http and https: files and devices can be added only if the page is on loopback without --serve-host, and so not reachable from other machines\n"
                 .to_owned(),
         )
     }

@@ -153,6 +153,11 @@ impl Journal {
         self.lock().over.clone()
     }
 
+    /// Returns whether a stream has ended; of those that ended long ago it is no longer known.
+    pub(crate) fn is_over(&self, stream: &str) -> bool {
+        self.lock().over.contains_key(stream)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         lock(&self.0)
     }

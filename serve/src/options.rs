@@ -13,7 +13,8 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 pub struct ServeOptions {
     /// Where to listen; port 0 chooses a free one.
     pub address: SocketAddr,
-    /// Names by which the page may be requested, besides addresses and `localhost`.
+    /// Names by which the page may be requested, besides addresses and `localhost`. With any of them, a page on loopback
+    /// counts as one that other machines reach, through a proxy.
     pub hosts: Vec<String>,
     /// The token required of every client; may be none only on a loopback address.
     pub token: Option<Token>,

@@ -48,6 +48,8 @@ pub struct Listening {
     address: SocketAddr,
     guard: Guard,
     identity: Option<Identity>,
+    /// Whether only this machine can reach it, as far as its options say.
+    is_local: bool,
 }
 
 type Service = TowerToHyperService<axum::Router>;
@@ -81,6 +83,8 @@ impl Listening {
         let listener = TcpListener::bind(address).map_err(bound)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        // Who gives a name on loopback has a proxy in front, which lets other machines in.
+        let is_local = address.ip().is_loopback() && options.hosts.is_empty();
         let guard = Guard {
             hosts: options.hosts,
             token: options.token,
@@ -95,6 +99,7 @@ impl Listening {
             address,
             guard,
             identity: options.identity,
+            is_local,
         })
     }
 
@@ -108,7 +113,7 @@ impl Listening {
     /// # Errors
     /// Fails if the server's threads could not be started.
     pub fn start(self, mut run: WatchedRun) -> Result<Server, ServeError> {
-        run.is_local = self.address.ip().is_loopback();
+        run.is_local = self.is_local;
         let run = Arc::new(run);
         let events = run.handle.subscribe();
         let (end, ended) = watch::channel(false);

@@ -81,6 +81,9 @@ impl Video {
 
     /// Forgets a stream that is over.
     pub(crate) fn forget(&self, stream: &str) {
+        if let Some(hub) = &self.hub {
+            hub.end(stream);
+        }
         self.lock().remove(stream);
     }
 
@@ -96,12 +99,22 @@ impl Video {
             match message(&stream, &shown) {
                 Ok(message) => {
                     let message = Bytes::from(message);
-                    self.lock().insert(stream, Picture { number, message });
-                    self.encoded.send_modify(|encoded| *encoded += 1);
+                    self.keep(hub, stream, Picture { number, message });
                 }
                 Err(error) => tracing::warn!("a frame of {stream} cannot be shown: {error}"),
             }
         }
+    }
+
+    /// Keeps the newest picture of a stream, unless the stream ended while it was encoded.
+    fn keep(&self, hub: &FrameHub, stream: String, picture: Picture) {
+        let mut pictures = self.lock();
+        // `forget` ends the stream in the hub first, so a stream that is still there is forgotten later.
+        if hub.number(&stream) > 0 {
+            pictures.insert(stream, picture);
+        }
+        drop(pictures);
+        self.encoded.send_modify(|encoded| *encoded += 1);
     }
 
     /// Makes [`Video::encode_until_over`] return.
@@ -218,6 +231,24 @@ mod tests {
             .position(|two| two[0] == 0xff && (0xc0..=0xc2).contains(&two[1]));
         let sizes = &jpeg[start.unwrap() + 5..][..4];
         assert_eq!(sizes, [540u16.to_be_bytes(), 960u16.to_be_bytes()].concat());
+    }
+
+    #[test]
+    fn a_stream_that_ends_while_its_picture_is_encoded_leaves_none() {
+        let hub = Arc::new(FrameHub::of_node("draw"));
+        let video = Video::new(Some(Arc::clone(&hub)));
+        for ends in [false, true] {
+            hub.publish("door", shown(16, 16));
+            hub.ask("door");
+            let (stream, number, shown) = hub.next_asked(Duration::ZERO).unwrap();
+            let message = Bytes::from(message(&stream, &shown).unwrap());
+            if ends {
+                video.forget("door");
+            }
+            video.keep(&hub, stream, Picture { number, message });
+            assert_eq!(video.lock().contains_key("door"), !ends);
+        }
+        assert_eq!(hub.number("door"), 0);
     }
 
     struct Ending<'a>(&'a Video);

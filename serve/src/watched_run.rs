@@ -44,7 +44,7 @@ pub struct WatchedRun {
     pub(crate) numbers: watch::Sender<Published>,
     /// Places for browsers.
     pub(crate) seats: Arc<Semaphore>,
-    /// Whether only this machine can see the page: then streams may be files and devices.
+    /// Whether only this machine can see the page, without a proxy in between: then streams may be files and devices.
     pub(crate) is_local: bool,
     sources: Mutex<BTreeMap<String, Source>>,
     running: Mutex<BTreeSet<String>>,
@@ -59,6 +59,17 @@ pub(crate) struct Source {
     pub(crate) name: String,
     /// May hold credentials: never shown.
     pub(crate) uri: String,
+    /// The stream and those that were opened again in its place, in order. Locked while one of them is being opened, so
+    /// that no two requests open the source at once.
+    pub(crate) line: Arc<Mutex<Vec<String>>>,
+}
+
+impl Source {
+    /// Creates the source of a stream that has not been opened yet.
+    pub(crate) fn new(name: String, uri: String) -> Self {
+        let line = Arc::default();
+        Self { name, uri, line }
+    }
 }
 
 /// The newest numbers.
@@ -89,10 +100,8 @@ impl WatchedRun {
         tap: Arc<Tap>,
     ) -> Self {
         let sources = graph.streams.iter().map(|stream| {
-            let source = Source {
-                name: stream.name.clone(),
-                uri: stream.uri.clone(),
-            };
+            let source = Source::new(stream.name.clone(), stream.uri.clone());
+            lock(&source.line).push(stream.name.clone());
             (stream.name.clone(), source)
         });
         Self {
@@ -206,6 +215,16 @@ impl WatchedRun {
     /// Remembers the source of a stream.
     pub(crate) fn remember(&self, stream: String, source: Source) {
         self.sources().insert(stream, source);
+    }
+
+    /// Returns the stream that has taken the place of this one and has not ended yet; `line` is that of its source.
+    pub(crate) fn successor<'a>(&self, stream: &str, line: &'a [String]) -> Option<&'a String> {
+        let later = line.iter().skip_while(|other| *other != stream).skip(1);
+        let has_ended = |other: &str| {
+            let report = self.handle.stream_report(other);
+            self.journal.is_over(other) || report.is_none_or(|report| report.ended)
+        };
+        later.filter(|other| !has_ended(other)).last()
     }
 
     /// Returns whether a stream of this name was running when last seen.

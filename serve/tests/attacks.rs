@@ -103,7 +103,7 @@ fn without_the_token_nobody_sees_or_changes_anything() {
 
 #[test]
 fn other_sites_neither_watch_nor_steer() {
-    let served = Served::start(None);
+    let served = Served::behind("cameras.example");
     let address = served.address;
     served.publish("door", 0);
     for origin in ["http://evil.example", "http://127.0.0.1:1", "null"] {

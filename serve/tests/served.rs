@@ -40,6 +40,13 @@ impl Served {
         Self::of(GRAPH, Registry::builtin(), token, identity)
     }
 
+    /// Serves on loopback, behind a proxy that has this name.
+    pub(crate) fn behind(host: &str) -> Self {
+        let served = Self::known_as(&[host], GRAPH, Registry::builtin(), None, None);
+        served.ready();
+        served
+    }
+
     /// Serves the run of a graph.
     pub(crate) fn of(
         graph: &str,
@@ -64,6 +71,16 @@ impl Served {
         token: Option<&Token>,
         identity: Option<Identity>,
     ) -> Self {
+        Self::known_as(&[], graph, registry, token, identity)
+    }
+
+    fn known_as(
+        hosts: &[&str],
+        graph: &str,
+        registry: Registry,
+        token: Option<&Token>,
+        identity: Option<Identity>,
+    ) -> Self {
         let ip = if token.is_some() {
             [0; 4]
         } else {
@@ -71,7 +88,7 @@ impl Served {
         };
         let listening = Listening::on(ServeOptions {
             address: (ip, 0).into(),
-            hosts: vec!["cameras.example".to_owned()],
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
             token: token.cloned(),
             identity,
         })

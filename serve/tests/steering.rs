@@ -84,6 +84,43 @@ fn streams_are_added_removed_and_opened_again() {
     assert_eq!(report.streams.len(), 5);
 }
 
+/// Two browsers, or a double click: the source of a stream is open once.
+#[test]
+fn a_stream_that_was_opened_again_is_not_opened_once_more() {
+    let served = Served::start(None);
+    let mut browser = Browser::own(served.address);
+    let address = served.address;
+    let again = |name: &str| {
+        let body = serde_json::json!({"name": name}).to_string();
+        let origin = own_origin(address);
+        let headers = [("Origin", &*origin)];
+        let answer = ask(address, "POST /streams/reconnect", &headers, &body);
+        (answer.status, answer.body)
+    };
+    let mut answers = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| again("door"))).collect();
+        let answers = asked.into_iter().map(|asked| asked.join().unwrap());
+        answers.collect::<Vec<_>>()
+    });
+    answers.sort();
+    assert_eq!(answers[0], (200, "door.2 begins\n".to_owned()));
+    for (status, said) in &answers[1..] {
+        assert!(*status == 409 && said.contains("as `door.2`"), "{said}");
+    }
+    wait_for(&mut browser, "door", "over");
+    assert_eq!(again("door").0, 409);
+    assert_eq!(again("door.2"), (200, "door.3 begins\n".to_owned()));
+    assert_eq!(again("door").0, 409, "it continues as door.3");
+    assert_eq!(again("hall"), (200, "hall.2 begins\n".to_owned()));
+    // Once the last of them has ended, any of them may be opened again.
+    post(&served, "/streams/remove", r#"{"name": "door.3"}"#);
+    wait_for(&mut browser, "door.3", "over");
+    assert_eq!(again("door"), (200, "door.4 begins\n".to_owned()));
+    assert_eq!(again("door.2").0, 409, "it continues as door.4");
+    let report = served.end();
+    assert_eq!(report.streams.len(), 6);
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WriteSettings {
@@ -214,6 +251,20 @@ fn a_run_that_is_ended_from_elsewhere_says_so() {
         );
         served.end();
     }
+}
+
+#[test]
+fn behind_a_proxy_streams_come_from_the_network_alone() {
+    let served = Served::behind("cameras.example");
+    let host = format!("cameras.example:{}", served.address.port());
+    let origin = format!("https://{host}");
+    for (uri, status) in [("/dev/video0", 403), ("pipe:0", 403), ("rtsp://h/", 200)] {
+        let body = serde_json::json!({"name": "yard", "uri": uri}).to_string();
+        let headers = [("Host", &*host), ("Origin", &*origin)];
+        let answer = ask(served.address, "POST /streams/add", &headers, &body);
+        assert_eq!(answer.status, status, "{uri}: {}", answer.body);
+    }
+    served.end();
 }
 
 #[test]

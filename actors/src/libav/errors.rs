@@ -6,6 +6,9 @@ use rustix::io::Errno;
 /// A connection ended before the announced number of bytes, even if none was announced; or a host is unknown.
 pub(crate) const INPUT_OUTPUT: Error = of(Errno::IO);
 
+/// More than is fetched of a recording, which would fill the disk.
+pub(crate) const TOO_LARGE: Error = of(Errno::FBIG);
+
 /// Out of memory; the input is not to blame.
 pub(crate) const NO_MEMORY: Error = of(Errno::NOMEM);
 

@@ -14,7 +14,7 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::util::interrupt;
 use ffmpeg_next::{Dictionary, Error, ffi};
 
-use super::fetching::fetch;
+use super::fetching::{MOST_FETCHED, fetch};
 use super::waiting::Waiting;
 
 /// How long a live stream is probed, in its own time: long enough for a TS to announce its streams.
@@ -53,8 +53,9 @@ impl std::fmt::Display for Nature {
 
 /// Opens an address. A nature that is given as `known` is not determined.
 ///
-/// A file with its index at its end, on a server that does not support ranges, is fetched whole first. A multipart
-/// stream whose parts have a type other than `image/jpeg`, or none, is searched for JPEG pictures.
+/// A file with its index at its end, on a server that does not support ranges, is fetched whole first, unless it is
+/// larger than [`MOST_FETCHED`]. A multipart stream whose parts have a type other than `image/jpeg`, or none, is
+/// searched for JPEG pictures.
 ///
 /// # Errors
 /// If libav cannot open or probe the input.
@@ -67,7 +68,7 @@ pub(crate) fn open_input(
     let again = match open_once(url, options.to_owned(), known, None, waiting)? {
         Opened::Ready(input, nature) => return Ok((input, nature)),
         Opened::MustBeFetched => {
-            let file = fetch(url, options.to_owned(), waiting)?;
+            let file = fetch(url, options.to_owned(), MOST_FETCHED, waiting)?;
             let copy = format!("file:/proc/self/fd/{}", file.as_raw_fd());
             let known = Some(Nature::Recording);
             open_once(&copy, Dictionary::new(), known, None, waiting)?

@@ -136,11 +136,12 @@ impl Hiding {
 #[cfg(test)]
 mod tests {
     use fermata_engine::Capture;
-    use fermata_engine::testing::{capture, input};
+    use fermata_engine::testing::{ActorDriver, capture, input};
     use fermata_vision::Frame;
 
     use super::*;
     use crate::payload::VideoFrame;
+    use crate::temporal::track_faces::TrackFaces;
 
     fn at(x: f32) -> Rect {
         Rect {
@@ -208,6 +209,23 @@ mod tests {
         assert_eq!(hidden(&mut state, 0, 0, &faces), [1.0, 20.0, 40.0]);
         // Where lost faces are expected is up to the tracker; the others stay.
         assert_eq!(hidden(&mut state, 50, 0, &frame(vec![])), [1.0, 20.0]);
+    }
+
+    #[test]
+    fn what_a_tracker_takes_for_background_is_hidden() {
+        let settings = serde_json::json!({"high": 0.7, "low": 0.3});
+        let mut tracker = ActorDriver::<TrackFaces>::new(settings).unwrap();
+        // Enough to continue a track, too little for that, no number, and a face.
+        let scores = [0.65, 0.1, f32::NAN, 0.9];
+        let faces = (1_u8..).zip(scores).map(|(place, score)| Face {
+            score: Some(score),
+            ..face(None, 20.0 * f32::from(place))
+        });
+        let found = input(capture(0), frame(faces.collect()));
+        let tracked = tracker.process(found).unwrap().only::<Faces>();
+        assert_eq!((tracked.faces.len(), tracked.doubtful.len()), (1, 3));
+        let boxes = hidden(&mut hiding(), 0, 0, &tracked);
+        assert_eq!(boxes, [80.0, 20.0, 40.0, 60.0]);
     }
 
     #[test]

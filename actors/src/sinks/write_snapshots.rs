@@ -112,17 +112,21 @@ impl Actor for WriteSnapshots {
             .entry(stream.id)
             .or_insert_with(|| Hiding::new(hiding::MARGIN, hiding::HOLD));
         let hidden = hiding.pass(&input.envelope, &faces);
-        let changes = self.changes.of(stream.id, &faces.faces);
-        for change in changes {
-            let (written, left_out) = self.written.entry(stream.id).or_default();
-            if *written >= self.settings.most {
-                *left_out += 1;
-                continue;
+        // A change is reported only once, so a picture that fails must not take the others with it.
+        let mut outcome = Ok(());
+        for change in self.changes.of(stream.id, &faces.faces) {
+            let counted = self.written.get(&stream.id).copied();
+            let (mut written, mut left_out) = counted.unwrap_or_default();
+            if written >= self.settings.most {
+                left_out += 1;
+            } else {
+                let picture = self.write(&input.envelope, change, &faces, &hidden);
+                written += u64::from(picture.is_ok());
+                outcome = outcome.and(picture);
             }
-            *written += 1;
-            self.write(&input.envelope, change, &faces, &hidden)?;
+            self.written.insert(stream.id, (written, left_out));
         }
-        Ok(())
+        outcome
     }
 
     fn stream_ended(&mut self, stream: &Arc<Stream>, _: End) -> Result<(), ActorError> {
@@ -298,6 +302,35 @@ mod tests {
         actor.feed(faces(None)).unwrap();
         let picture = folder.path().join("test-000000-7-new.jpg");
         assert!(contrast(&picture) < 40.0, "{}", contrast(&picture));
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_written_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path(), ", \"most\": 2");
+        let mut actor = ActorDriver::<WriteSnapshots>::create(settings, setup()).unwrap();
+        let in_the_way = folder.path().join("test-000000-7-new.jpg");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let mut several = faces(None);
+        for track in [8, 9, 10] {
+            let other = Face {
+                track: Some(track),
+                ..several.faces[0].clone()
+            };
+            several.faces.push(other);
+        }
+        let error = actor.feed(several).unwrap_err().to_string();
+        assert!(error.contains("test-000000-7-new.jpg"), "{error}");
+        // It does not count among `most`.
+        assert_eq!(
+            names(folder.path()),
+            [
+                "test-000000-7-new.jpg",
+                "test-000000-8-new.jpg",
+                "test-000000-9-new.jpg"
+            ]
+        );
+        assert!(in_the_way.is_dir());
     }
 
     #[test]

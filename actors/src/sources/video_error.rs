@@ -5,7 +5,8 @@ use std::time::Duration;
 use fermata_vision::image_file::{ImageLimits, MOST_SIDE};
 use ffmpeg_next::Error;
 
-use crate::libav::errors::OVERFLOWN;
+use crate::libav::MOST_FETCHED;
+use crate::libav::errors::{OVERFLOWN, TOO_LARGE};
 use crate::sources::recorder::RecordError;
 use crate::sources::tls::TlsError;
 
@@ -50,6 +51,13 @@ pub(crate) enum VideoError {
     /// A header whose picture size overflows in libav.
     #[error("its header says that a picture is larger than any memory holds")]
     ImpossibleSize,
+    /// A recording that would have to be fetched whole, and is too large for that.
+    #[error(
+        "the server does not send parts of files, the index of this one is at its end, and it is larger than the {} GiB that are fetched: \
+         download it first, or move its index to the beginning (`ffmpeg -movflags +faststart`)",
+        MOST_FETCHED >> 30
+    )]
+    TooLargeToFetch,
     /// A part of libav is not available.
     #[error("{0}")]
     Missing(String),
@@ -105,6 +113,9 @@ impl VideoError {
             Self::Libav {
                 error: OVERFLOWN, ..
             } => Self::ImpossibleSize,
+            Self::Libav {
+                error: TOO_LARGE, ..
+            } => Self::TooLargeToFetch,
             error => error,
         }
     }

@@ -465,6 +465,7 @@ impl VideoSource {
                 | VideoError::WebPage
                 | VideoError::TooManyPixels { .. }
                 | VideoError::ImpossibleSize
+                | VideoError::TooLargeToFetch
                 | VideoError::Missing(_)
                 | VideoError::Libav {
                     error: Error::ProtocolNotFound,

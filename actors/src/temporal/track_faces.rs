@@ -54,7 +54,7 @@ pub struct TrackFacesSettings {
     pub high: f32,
     /// Minimum score of a detection, doubtful or not, that may continue a track which was present on the detector's
     /// previous frame, after the good detections have been matched; a face below `high` that continues none is treated
-    /// as background and left out. Default: 0.1.
+    /// as background: it is left out, but hidden where faces are blurred. Default: 0.1.
     #[serde(default = "default_low")]
     pub low: f32,
     /// How long a face may go undetected before its track ends, by the time stamps of the stream. Must be longer than

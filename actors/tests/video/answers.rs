@@ -131,6 +131,15 @@ fn a_web_page_is_no_video_and_is_not_asked_for_again() {
 }
 
 #[test]
+fn a_recording_that_is_too_large_to_be_fetched_is_told() {
+    let clip = std::fs::read(case("drawn.mp4")).expect("a clip");
+    let server = servers::http(clip, Http::Exaggerated);
+    let mut source = source(&format!("http://127.0.0.1:{}/a.mp4", server.port));
+    let error = source.next().err().expect("a refusal").to_string();
+    assert!(error.contains("larger than the 4 GiB"), "{error}");
+}
+
+#[test]
 fn a_recording_whose_length_nobody_states_ends_with_its_connection() {
     let folder = tempfile::tempdir().expect("a folder");
     let indexed_first = folder.path().join("a.mp4");

@@ -312,6 +312,8 @@ pub(crate) enum Http {
     Ranges,
     /// Whole only, with its length.
     Whole,
+    /// Whole only, with a length of 5 GB, although less is sent.
+    Exaggerated,
     /// Whole only, over HTTP 1.0, where the end of the connection is the end of the file.
     Unstated,
 }
@@ -333,6 +335,9 @@ pub(crate) fn http(file: Vec<u8>, http: Http) -> Server {
             _ => {
                 let head = match http {
                     Http::Unstated => "HTTP/1.0 200 OK\r\n\r\n".to_owned(),
+                    Http::Exaggerated => {
+                        "HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n".to_owned()
+                    }
                     _ => format!(
                         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
                     ),

@@ -56,9 +56,9 @@ impl Graph {
         }
     }
 
-    /// Checks that a stream may be added beside others: its settings can be read, and none of its instances writes what
-    /// another instance writes or what a stream reads. `stream` has its name in the run (`door.2`); `others` are all
-    /// streams whose files must be preserved, including those that have ended.
+    /// Checks that a stream may be added beside others: its settings can be read, none of its instances writes what
+    /// another instance writes or what a stream reads, and the registry's rules are followed. `stream` has its name in
+    /// the run (`door.2`); `others` are all streams whose files must be preserved, including those that have ended.
     pub(crate) fn check_added_stream(
         &self,
         registry: &Registry,
@@ -111,9 +111,27 @@ impl Graph {
         let problems = problems.or_ok(()).and_then(|()| {
             let mut problems = Problems::default();
             self.check_replaced_by_added(registry, stream, others, &mut problems);
+            let with_all = self.with_streams(others.iter().chain([stream]));
+            let said = registry.rules().iter().flat_map(|rule| rule(&with_all));
+            said.for_each(|said| problems.push(Problem::nowhere(said)));
             problems.or_ok(())
         });
         problems.map_err(|problems| problems.hiding(&self.secrets))
+    }
+
+    /// Returns the whole graph as if it had listed these streams of its run.
+    fn with_streams<'a>(&self, streams: impl Iterator<Item = &'a StreamSpec>) -> Self {
+        let whole = self.whole();
+        // Streams of shared sources have the names of these.
+        let is_shared = |node: &&NodeSpec| node.inputs.is_empty() && !node.each_stream;
+        let is_listed = |stream: &&StreamSpec| {
+            let mut shared = whole.nodes.iter().filter(is_shared);
+            shared.all(|node| node.name != stream.name)
+        };
+        Self {
+            streams: streams.filter(is_listed).cloned().collect(),
+            ..whole.clone()
+        }
     }
 
     /// Checks that what the settings of a stream's own instances name exists: a camera, a file. May take as long as
@@ -251,6 +269,32 @@ nodes:
             added("hall", "/out/all.csv").unwrap_err(),
             "t.yaml:6:34: `all` would write over /out/all.csv, which a stream reads"
         );
+    }
+
+    #[test]
+    fn an_added_stream_follows_the_rules_of_the_whole_graph() {
+        let mut registry = Registry::builtin();
+        registry.register::<Write>();
+        registry.register_rule(|graph: &Graph| {
+            let streams = graph.streams.iter().map(|stream| &*stream.name);
+            let streams: Vec<&str> = streams.collect();
+            let said = format!("{} are too many", streams.join(", "));
+            (streams.len() > 2).then_some(said).into_iter().collect()
+        });
+        let text =
+            format!("{TEXT}  shared: {{use: test_source}}\n  end: {{use: discard, in: shared}}\n");
+        let graph = Graph::parse("t.yaml", &text, &registry, &LoadOptions::new("/out")).unwrap();
+        let hall = StreamSpec::new("hall", "/in/hall.mp4");
+        let check = |others: &[StreamSpec]| {
+            let checked = graph.check_added_stream(&registry, &hall, others);
+            checked.map_err(|problems| problems.to_string())
+        };
+        let mut others = graph.streams.clone();
+        others.push(StreamSpec::new("shared", ""));
+        assert_eq!(check(&others), Ok(()));
+        others.push(StreamSpec::new("yard", "/in/yard.mp4"));
+        let said = check(&others).unwrap_err();
+        assert_eq!(said, "door, yard, hall are too many");
     }
 
     #[test]

@@ -130,13 +130,29 @@ fn next_uri(text: &str) -> Option<(usize, &'static str)> {
     let whole = BEGINNINGS
         .iter()
         .filter_map(|beginning| Some((text.find(beginning)?, *beginning)));
-    let slips = SLIPS.iter().filter_map(|scheme| {
-        let at = text.find(scheme)?;
-        let rest = &text[at + scheme.len()..];
-        let is_slip = !rest.starts_with("//") && rest[..word(rest)].contains('@');
-        is_slip.then_some((at, *scheme))
-    });
+    let slips = SLIPS
+        .iter()
+        .filter_map(|scheme| Some((next_slip(text, scheme)?, *scheme)));
     whole.chain(slips).min_by_key(|(at, _)| *at)
+}
+
+/// Returns where the scheme begins an address that has a user info and lacks slashes.
+fn next_slip(text: &str, scheme: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + text[from..].find(scheme)?;
+        from = at + scheme.len();
+        let rest = &text[from..];
+        if rest.starts_with("//") {
+            continue;
+        }
+        let word = word(rest);
+        if rest[..word].contains('@') {
+            return Some(at);
+        }
+        // Without a user info, no other scheme of this word begins such an address.
+        from += word;
+    }
 }
 
 pub(crate) fn is_of_scheme(c: char) -> bool {
@@ -344,6 +360,14 @@ mod tests {
             ("http://h/x?a=pa SEC\"RET", "http://h/x?a=***"),
             ("rtsp:/u:SECRET@host/x", "rtsp:***@host/x"),
             ("see rtsp:u:SECRET@host/x", "see rtsp:***@host/x"),
+            (
+                "http: 401 for http:/u:SECRET@cam/x, then http:u:SECRET@cam",
+                "http: 401 for http:***@cam/x, then http:***@cam",
+            ),
+            (
+                "via rtsp: rtsp://cam/1, rtsp:/u:SECRET@cam/x",
+                "via rtsp: rtsp://cam/1, rtsp:***@cam/x",
+            ),
             ("/data/clip@home.mp4", "/data/clip@home.mp4"),
             (
                 "cannot open `rtsp://me:pw@cam/1` or http://x/ (refused)",

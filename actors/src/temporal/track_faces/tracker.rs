@@ -78,8 +78,8 @@ impl Tracker {
     }
 
     /// Processes the detections of the frame with this sequence number. Faces that belong to a track are kept, in the
-    /// detector's order and otherwise unchanged, and so are doubtful detections that continue a track; the other
-    /// doubtful ones stay separate.
+    /// detector's order and otherwise unchanged, and so are doubtful detections that continue a track. All others are
+    /// doubtful, even if the detector was sure: whatever may be a face must be hidden where faces are blurred.
     pub(super) fn detect(&mut self, sequence: u64, found: &mut Faces) {
         let sure = found.faces.len();
         let mut faces = std::mem::take(&mut found.faces);
@@ -94,8 +94,7 @@ impl Tracker {
                     found.faces.push(face);
                 }
                 Owner::Untrackable if index < sure => found.faces.push(face),
-                _ if index >= sure => found.doubtful.push(face),
-                _ => {}
+                _ => found.doubtful.push(face),
             }
         }
         // Only now, because owners are positions in the list.
