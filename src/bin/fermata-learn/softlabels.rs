@@ -95,13 +95,8 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
         }
         Some(_) => shared_job::hand_out(arguments, plan, rows, manifests, &lock),
     };
-<<<<<<< HEAD
-    if matches!(ended, Err(_) | Ok(REFUSED)) {
-        forget(lock);
-=======
     if ended.is_err() {
-        forget(&out);
->>>>>>> mend-c
+        forget(lock);
     }
     ended
 }
