@@ -63,6 +63,9 @@ impl PartFolder {
         let _old_lock = opened(&self.path).ok().filter(|old| old.try_lock().is_ok());
         let old = self.name()?;
         self.finished = true;
+        // The next writer cannot begin before the old folder is removed, and must then find this one unlocked: it locks
+        // what it replaces.
+        let _ = self.lock.unlock();
         let named = |error| FileError {
             is_named: true,
             ..error
