@@ -45,9 +45,9 @@ pub fn opened_streams(connection: &NatsConnection, edge: &str) -> Result<Vec<Str
 
 /// Calls `found` with the edge and the stream, for each stream that is opened over an edge and not known yet, until the
 /// connection is closed; the call may block. If it fails to add the stream, the first reason is logged, and it is called
-/// again later, ever more seldom: until the stream is added, its sending end waits. Calls `complete` when no more can come: the parts of `senders`
-/// have ended, and all that they opened is known. Without `senders` it is never called, since nobody can say whose
-/// streams are the last.
+/// again later, ever more seldom: until the stream is added, its sending end waits. Calls `complete` when no more can
+/// come: the parts of `senders` have ended, and all that they opened is known. Without `senders` it is never called,
+/// since nobody can say whose streams are the last.
 pub fn watch_streams(
     part: &Arc<SitePart>,
     edges: Vec<Arriving>,

@@ -157,14 +157,20 @@ pub fn decode_within(
     }
     let image = match markers.end {
         End::Marked => decode_upright(bytes, limits)?,
-        End::Open => decode_open(bytes, limits)?,
+        End::Open => {
+            let picture = decode_within(&completed(bytes, limits)?, pool, limits)?;
+            return Ok(Picture {
+                lacks_end: true,
+                ..picture
+            });
+        }
         End::Cut => return Err(ImageFileError::Cut),
     };
     let mut frame = pool.take(image.width() as usize, image.height() as usize);
     write_bgr(image, &mut frame.mat_mut()?)?;
     Ok(Picture {
         frame: frame.freeze(),
-        lacks_end: markers.end == End::Open,
+        lacks_end: false,
     })
 }
 
@@ -206,19 +212,22 @@ fn decode_upright(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, Im
     Ok(image)
 }
 
-/// Decodes a JPEG without its end marker if every pixel is present, so that no filler for the missing bytes changes any
-/// of them. A decoder alone would silently fill a missing part.
-fn decode_open(bytes: &[u8], limits: &ImageLimits) -> Result<DynamicImage, ImageFileError> {
+/// The marker at the end of a JPEG.
+const END: [u8; 2] = [0xFF, 0xD9];
+
+/// Returns a JPEG that lacks its end marker with it, if every pixel is present, so that no filler for the missing bytes
+/// changes any of them. A decoder alone would silently fill a missing part.
+fn completed(bytes: &[u8], limits: &ImageLimits) -> Result<Vec<u8>, ImageFileError> {
     // Half an end marker, or its padding, is removed.
     let there = bytes.iter().rposition(|&byte| byte != 0xFF);
     let there = &bytes[..there.map_or(0, |last| last + 1)];
     // The fillers differ in their first bit.
     let [picture, other] = [0x55, 0xAA].map(|filler| {
-        let ended = [there, &[filler; 64], &[0xFF, 0xD9]].concat();
+        let ended = [there, &[filler; 64], &END].concat();
         decode_upright(&ended, limits)
     });
     match (picture, other) {
-        (Ok(picture), Ok(other)) if picture == other => Ok(picture),
+        (Ok(picture), Ok(other)) if picture == other => Ok([there, &END].concat()),
         (Err(error @ ImageFileError::TooManyPixels { .. }), _) => Err(error),
         _ => Err(ImageFileError::Cut),
     }
