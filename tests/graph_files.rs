@@ -38,6 +38,23 @@ fn refused(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_queue_in_which_nothing_would_have_room_or_time_is_refused() {
+    for (queue, words) in [
+        ("bytes: 0", "with `bytes` of 0 no packet would have room"),
+        ("max_age: 0s", "with a `max_age` of 0 every packet"),
+        ("capacity: 0", "`capacity` must be at least 1"),
+    ] {
+        let queue = format!("queue: {{{queue}}}");
+        let text = CHAIN.replace(
+            "queue: {capacity: 2, full: drop_oldest, max_age: 1s}",
+            &queue,
+        );
+        let told = refused(&text).join("\n");
+        assert!(told.starts_with("6:") && told.contains(words), "{told}");
+    }
+}
+
+#[test]
 fn a_graph_says_what_its_file_says() {
     let graph = load(CHAIN).unwrap();
     assert_eq!(graph.name, "chain");

@@ -56,7 +56,8 @@ impl Outputs {
 
     /// Ends the stream of a packet early. Its source is asked to end, and packets that are still on the way to this
     /// node, or held for a batch whose call has not begun, are counted as finished and no longer handled. Calls that
-    /// have begun, including those that are finished later, still count. The stream ends here as complete.
+    /// have begun, including those that are finished later, still count. The stream ends here as complete, with losses if
+    /// packets had been lost at this node or in front of it by then.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }
@@ -70,7 +71,8 @@ impl Outputs {
 
     /// Finishes this call later: its packets stay with the node until the ticket is settled, from any thread. The calls
     /// of a stream are published in the order in which they were made, regardless of the order in which they are
-    /// settled. Anything emitted so far is discarded. Only for actors that declare
+    /// settled. Anything emitted so far is discarded; packets that have failed stay failed, and streams that were ended end
+    /// with the call. Only for actors that declare
     /// [`Ports::finishes_later`](crate::Ports::finishes_later), once per call.
     ///
     /// The stream does not end before its calls have. Tickets that only the stream's own source would settle therefore
@@ -89,11 +91,18 @@ impl Outputs {
                     is_settled: false,
                 })
             }
-            Some(_) => Err("the ticket of this call has been given out already".into()),
+            Some(_) => Err("the ticket of this call has been given out already: an actor that finishes calls later takes batches only by a `process_batch` of its own, with one ticket for all packets".into()),
             None => {
                 Err("the actor finishes a call later, but does not declare that it does".into())
             }
         }
+    }
+
+    /// Adds what the call said before it was left open, except for what it emitted.
+    pub(crate) fn resume(&mut self, begun: Self) {
+        self.failed.extend(begun.failed);
+        self.ended.extend(begun.ended);
+        self.flushed.extend(begun.flushed);
     }
 
     /// Clears what the last call left, keeping the allocations.

@@ -19,6 +19,8 @@ struct EnoughSettings {
     last: u64,
     /// Only of this stream; of all streams if none is given.
     of: Option<String>,
+    /// Fails on the packet with this sequence number.
+    fail_at: Option<u64>,
 }
 
 /// Passes packets on until it has enough.
@@ -42,6 +44,9 @@ impl Actor for Enough {
 
     fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
         let stream = &input.envelope.stream.name;
+        if self.0.fail_at == Some(input.envelope.sequence) {
+            return Err("failure on purpose".into());
+        }
         let is_of = self.0.of.as_ref().is_none_or(|of| of == stream);
         if is_of && input.envelope.sequence == self.0.last {
             out.end_stream(&input.envelope);
@@ -139,6 +144,21 @@ run: {clock: asap}
     );
     assert_first(&collector, "s", 10);
     assert!(collector.ends()["s"].is_complete(), "all that was wanted");
+}
+
+#[test]
+fn what_was_lost_before_an_actor_ended_the_stream_is_told_to_those_behind_it() {
+    let (report, collector) = run("\
+nodes:
+  s: {use: test_source}
+  enough: {use: enough, in: s, last: 9, fail_at: 4}
+  end: {use: collect, in: enough}
+run: {clock: asap}
+");
+    assert_eq!(report.nodes["enough"].failed, 1);
+    let end = collector.ends()["s"];
+    assert_eq!((end.how, end.lost), (How::Complete, true));
+    assert!(!end.is_complete());
 }
 
 #[test]

@@ -27,18 +27,20 @@ struct HoldBackSettings {
     most: usize,
 }
 
-/// Passes a packet on once this many later ones have arrived, or no more will.
+/// Passes a packet, or a batch, on once this many later ones have arrived, or no more will.
 struct HoldBack {
     most: usize,
-    held: VecDeque<(Envelope, AnyPayload, Ticket)>,
+    held: VecDeque<(Vec<(Envelope, AnyPayload)>, Ticket)>,
 }
 
 impl HoldBack {
     fn let_go(&mut self, most: usize) {
         while self.held.len() > most {
-            let (envelope, payload, ticket) = self.held.pop_front().unwrap();
+            let (packets, ticket) = self.held.pop_front().unwrap();
             ticket.settle(|out| {
-                out.emit_any(0, envelope, payload);
+                for (envelope, payload) in packets {
+                    out.emit_any(0, envelope, payload);
+                }
                 Ok(())
             });
         }
@@ -61,10 +63,17 @@ impl Actor for HoldBack {
         })
     }
 
-    fn process(&mut self, mut input: Input, out: &mut Outputs) -> Result<(), ActorError> {
-        let payload = input.take::<Number>();
-        let held = (input.envelope, payload as AnyPayload, out.finish_later()?);
-        self.held.push_back(held);
+    fn process(&mut self, input: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.process_batch(vec![input], out)
+    }
+
+    fn process_batch(&mut self, inputs: Vec<Input>, out: &mut Outputs) -> Result<(), ActorError> {
+        let packets = inputs.into_iter().map(|mut input| {
+            let payload = input.take::<Number>() as AnyPayload;
+            (input.envelope, payload)
+        });
+        self.held
+            .push_back((packets.collect(), out.finish_later()?));
         self.let_go(self.most);
         Ok(())
     }
@@ -80,12 +89,17 @@ fn graph(most: usize, more: &str, clock: &str) -> (Graph, Registry, Collector) {
     registry.register::<HoldBack>();
     ListSource::register(&mut registry, "count", (0..20).map(Number));
     let collector = Collector::register(&mut registry, "collect");
+    let lane = if more.contains("lane") {
+        ", lane: one"
+    } else {
+        ""
+    };
     let text = format!(
         "
 fermata: 1
 streams: {{a: 1, b: 2}}
 nodes:
-  count: {{use: count, each: stream}}
+  count: {{use: count, each: stream{lane}}}
   hold:  {{use: hold_back, each: stream, in: count, most: {most}{more}}}
   end:   {{use: collect, in: hold}}
 run: {{clock: {clock}}}
@@ -108,7 +122,9 @@ fn assert_whole(collector: &Collector) {
 #[test]
 fn whoever_holds_packets_back_lets_them_go_when_no_more_will_come() {
     for most in [1, 3, 50] {
-        for more in ["", ", lane: one"] {
+        // The last batch has two packets, which wait until the stream ends.
+        let in_batches = [", batch: {max: 3}", ", lane: one, batch: {max: 3}"];
+        for more in ["", ", lane: one"].into_iter().chain(in_batches) {
             for clock in ["asap", "live"] {
                 let (graph, registry, collector) = graph(most, more, clock);
                 let running = RunningGraph::start(graph, Arc::new(registry), RunOptions::default());

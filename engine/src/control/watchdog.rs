@@ -10,6 +10,7 @@ use crate::runtime::books::read;
 use crate::runtime::protocol::NodeId;
 use crate::runtime::records::LaneRecord;
 use crate::runtime::stats::NodeWatch;
+use crate::runtime::wiring::Wiring;
 
 /// Time for which nothing may move while something is blocked before this counts as a deadlock.
 const STANDSTILL_NS: u64 = 2_000_000_000;
@@ -38,6 +39,7 @@ impl Watchdog {
         let mut is_calling = false;
         let mut activity = 0;
         let mut blocked: Vec<NodeId> = Vec::new();
+        let held_up = held_up_sources(&wiring);
         for (&id, instance) in &wiring.instances {
             let watch = &instance.watch;
             for flow in instance.flows.values() {
@@ -52,18 +54,17 @@ impl Watchdog {
             if is_blocked {
                 blocked.push(id);
             }
-            // The reads of a live source that is held up are no progress.
-            is_calling |=
-                self.report_overdue_calls(id, watch, now_ns) && !(instance.source && is_blocked);
+            let is_calling_here = self.report_overdue_calls(id, watch, now_ns);
+            is_calling |= is_calling_here && !held_up.contains(&id);
             // Nodes that wait for one that will be restarted are not deadlocked.
             is_calling |= watch.restart_at_ns.load(Ordering::Relaxed) >= now_ns;
         }
-        let unfinished = |lane: &&LaneRecord| {
+        let waits = |lane: &LaneRecord| {
             let mut nodes = lane.nodes.iter();
-            nodes.any(|node| !wiring.instances[node].is_finished())
+            lane.watch.waits_for_others.load(Ordering::Relaxed)
+                || nodes.all(|node| wiring.instances[node].is_finished() || held_up.contains(node))
         };
-        let mut lanes = wiring.lanes.values().filter(unfinished);
-        let all_wait = lanes.all(|lane| lane.watch.waits_for_others.load(Ordering::Relaxed));
+        let all_wait = wiring.lanes.values().all(waits);
         if activity != self.activity || is_calling || !all_wait || blocked.is_empty() {
             self.activity = activity;
             self.still_since_ns = now_ns;
@@ -115,6 +116,17 @@ impl Watchdog {
             tracing::error!(node = %name, replica, "a call has not returned for {seconds:.1} s");
         }
     }
+}
+
+/// Returns the live sources that have no room for what they read: their reads are no progress.
+fn held_up_sources(wiring: &Wiring) -> HashSet<NodeId> {
+    let is_blocked = |node: &NodeId| {
+        let instance = wiring.instances.get(node);
+        instance.is_some_and(|known| known.source && known.watch.blocked.load(Ordering::Relaxed))
+    };
+    let edges = wiring.edges.values();
+    let full = edges.filter(|edge| is_blocked(&edge.from) && edge.is_full());
+    full.map(|edge| edge.from).collect()
 }
 
 #[cfg(test)]

@@ -152,6 +152,12 @@ fn queue_spec(file: QueueFile, block: &Tree) -> Result<QueueSpec, Problem> {
         return Ok(spec);
     };
     within(&queue.value, "capacity", spec.capacity, MOST_CAPACITY)?;
+    if spec.bytes == Some(0) {
+        return Err(Problem::at(
+            &queue.key_span,
+            "with `bytes` of 0 no packet would have room; leave it out for no limit",
+        ));
+    }
     if spec.max_age == Some(Duration::ZERO) {
         return Err(Problem::at(
             &queue.key_span,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::end::End;
+use crate::end::{End, How};
 use crate::input::Input;
 use crate::observer::{Fate, PacketId};
 use crate::packet::{AnyPayload, Envelope, Packet, Stream};
@@ -88,8 +88,8 @@ pub(crate) struct Flow {
     marked: u64,
     /// Number of packets held by a batch or an open call.
     pub(crate) held: usize,
-    /// Whether the actor has ended the stream: packets that still come count as finished.
-    pub(crate) is_finished: bool,
+    /// How the stream stood when the actor ended it, if it did: packets that still come count as finished.
+    ended_early: Option<End>,
     /// Whether the actor has been told that no more will come.
     pub(crate) is_told_of_its_ending: bool,
     /// Number of replicas that have been sent the stream's end and have not answered yet.
@@ -116,7 +116,7 @@ impl Flow {
             position: 0,
             marked: 0,
             held: 0,
-            is_finished: false,
+            ended_early: None,
             is_told_of_its_ending: false,
             untold: None,
         }
@@ -359,18 +359,40 @@ impl Flow {
     /// Returns how the stream ended at this node: the worst end of its inputs. Whether something was lost is decided by
     /// the first required input, since losses on another input show there as unmatched.
     pub(crate) fn end(&self, edges: &Edges) -> End {
-        if self.is_finished {
-            // The actor ended the stream itself.
-            return End::default();
+        if let Some(end) = self.ended_early {
+            return end;
         }
         let ends = self.inputs.iter().map(|&id| edges.get(id).end());
-        let end = ends.fold(End::default(), End::and);
+        End {
+            how: ends.fold(End::default(), End::and).how,
+            lost: self.has_lost(edges),
+        }
+    }
+
+    /// Returns whether something has been lost so far here or, as far as is known, on the way here.
+    fn has_lost(&self, edges: &Edges) -> bool {
         let port = bits_of(self.required).next().unwrap_or(0);
         let came_with_losses = |id: &EdgeId| edges.get(*id).end().lost;
-        End {
-            how: end.how,
-            lost: self.inputs.get(port).is_some_and(came_with_losses) || self.books.has_lost(port),
+        self.inputs.get(port).is_some_and(came_with_losses) || self.books.has_lost(port)
+    }
+
+    /// Ends the stream here as complete, as the actor asked: packets that are still on the way are not wanted. Returns
+    /// false if it had ended before.
+    pub(crate) fn end_early(&mut self, edges: &Edges) -> bool {
+        if self.is_finished() {
+            return false;
         }
+        self.ended_early = Some(End {
+            how: How::Complete,
+            lost: self.has_lost(edges),
+        });
+        true
+    }
+
+    /// Returns whether the actor has ended the stream itself.
+    #[inline]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.ended_early.is_some()
     }
 
     /// Empties the inputs when the run is stopped. Packets in rings are counted as abandoned by their edge; for each

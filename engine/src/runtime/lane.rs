@@ -307,10 +307,7 @@ impl Lane {
     fn enter_idle(&mut self, waits_for_others: bool) {
         self.idle_since_ns = Some(self.cx.now_ns);
         for node in &self.nodes {
-            let blocked = &node.parts.watch.blocked;
-            if blocked.load(Ordering::Relaxed) != node.is_blocked {
-                blocked.store(node.is_blocked, Ordering::Relaxed);
-            }
+            node.parts.watch.note_blocked(node.is_blocked);
         }
         let waits = &self.watch.waits_for_others;
         waits.store(waits_for_others, Ordering::Relaxed);

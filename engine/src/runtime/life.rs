@@ -85,7 +85,10 @@ impl Node {
             return;
         };
         let failure = match &mut self.role {
-            Role::Actor(actor) => guard(|| actor.stream_started(&flow.stream)).err(),
+            Role::Actor(actor) => {
+                let started = || guard(|| actor.stream_started(&flow.stream));
+                self.parts.watch.calling(cx.now_ns, started).err()
+            }
             Role::Pool(pool) => {
                 pool.start_stream(&flow.stream);
                 None
@@ -162,7 +165,8 @@ impl Node {
         match &mut self.role {
             Role::Absent { .. } => return false,
             Role::Actor(actor) => {
-                failure = guard(|| actor.stream_ended(&flow.stream, end)).err();
+                let ended = || guard(|| actor.stream_ended(&flow.stream, end));
+                failure = self.parts.watch.calling(cx.now_ns, ended).err();
             }
             Role::Pool(pool) => {
                 let untold = flow
@@ -204,7 +208,8 @@ impl Node {
         if std::mem::replace(&mut flow.is_told_of_its_ending, true) {
             return false;
         }
-        if let Err(error) = guard(|| actor.stream_ending(&flow.stream)) {
+        let ending = || guard(|| actor.stream_ending(&flow.stream));
+        if let Err(error) = self.parts.watch.calling(cx.now_ns, ending) {
             self.give_up(&error, cx);
         }
         true
@@ -255,7 +260,8 @@ impl Node {
         let retired = Role::Retired(None);
         match std::mem::replace(&mut self.role, retired) {
             Role::Actor(mut actor) => {
-                if let Err(error) = guard(|| actor.finish(end)) {
+                let finished = || guard(|| actor.finish(end));
+                if let Err(error) = self.parts.watch.calling(cx.now_ns, finished) {
                     let node = &self.parts.watch.name;
                     tracing::warn!(node = %node, "the actor could not finish after it was given up: {error}");
                 }
@@ -310,7 +316,8 @@ impl Node {
         let mut failure = None;
         match std::mem::replace(&mut self.role, Role::Finished) {
             Role::Actor(mut actor) => {
-                failure = guard(|| actor.finish(end)).err();
+                let finished = || guard(|| actor.finish(end));
+                failure = self.parts.watch.calling(cx.now_ns, finished).err();
                 discard(actor);
             }
             Role::Pool(mut pool) => {

@@ -141,7 +141,7 @@ impl Node {
             return;
         };
         if let Some(flow) = &mut self.flows[slot]
-            && !std::mem::replace(&mut flow.is_finished, true)
+            && flow.end_early(&cx.edges)
         {
             cx.tell(Event::StreamFinished { stream });
         }

@@ -51,7 +51,12 @@ impl Node {
         }
         let mut stepped = false;
         // A live source continues to read while it is held up, so that the packets it could not hand over are counted.
-        let may_read = runner.may_overwrite() || (has_room && runner.in_hand.is_none());
+        // With room, what it has in hand goes first: a read may take until the next picture.
+        let may_read = if has_room {
+            runner.in_hand.is_none()
+        } else {
+            runner.may_overwrite()
+        };
         if runner.ending.is_none() && runner.ask_again_ns <= cx.now_ns && may_read {
             self.read(slot, cx);
             stepped = true;
@@ -86,21 +91,21 @@ impl Node {
             return;
         };
         let began_ns = cx.now_ns;
+        // The lane is not idle while the read takes.
+        self.parts.watch.note_blocked(self.is_blocked);
         self.parts.watch.call_began(0, began_ns);
         let next = attempt(|| runner.next());
         self.parts.watch.call_ended(0);
         let took_ns = cx.tick().saturating_sub(began_ns);
         let service_ns = took_ns.saturating_sub(self.parts.setup.take_waited_ns());
+        if self.is_blocked {
+            self.recorder.blocked_ns += took_ns - service_ns;
+        }
         match next {
             Ok(Next::Packet(captured)) => {
                 self.recorder.served(service_ns);
                 let due_ns = runner.due_ns(&captured, mode, cx.now_ns);
-                if let Some((overwritten, _)) = runner.in_hand.take() {
-                    // Only a live source continues to read while there is no room for its packet.
-                    self.parts.setup.count_missed(1);
-                    discard_each(overwritten.into_payloads());
-                    self.mark(slot, cx);
-                }
+                self.make_way(slot, cx);
                 if let Role::Source(runner) = &mut self.role {
                     runner.in_hand = Some((captured, due_ns));
                 }
@@ -122,6 +127,23 @@ impl Node {
             Err(Failure::Panic(message)) => self.panicked(message, cx),
         }
         self.recorder.busy_ns += service_ns;
+    }
+
+    /// Hands over the packet in hand of a live source that was read while there was no room for it, or counts it as
+    /// missed if there still is none.
+    fn make_way(&mut self, slot: usize, cx: &mut LaneContext) {
+        let flow = &self.flows[slot];
+        if flow.as_ref().is_some_and(|flow| flow.has_room(&cx.edges)) && self.publish_due(slot, cx)
+        {
+            return;
+        }
+        if let Role::Source(runner) = &mut self.role
+            && let Some((overwritten, _)) = runner.in_hand.take()
+        {
+            self.parts.setup.count_missed(1);
+            discard_each(overwritten.into_payloads());
+            self.mark(slot, cx);
+        }
     }
 
     /// Applies the source's mark to the outputs, once no packet is in hand that precedes it.

@@ -60,7 +60,8 @@ pub(crate) struct NodeWatch {
     calls: Box<[AtomicU64]>,
     /// Clock time at which the oldest call that waits for its ticket began; 0 if there is none.
     open_call_ns: AtomicU64,
-    /// Whether the node was waiting for room in a queue when its lane last became idle.
+    /// Whether the node was waiting for room in a queue when its lane last became idle or, if it is a source, at its last
+    /// read.
     pub(crate) blocked: AtomicBool,
     pub(crate) restarts: AtomicU64,
     /// Latest clock time for which a rebuild of it (or of a replica) has been scheduled.
@@ -90,6 +91,14 @@ impl NodeWatch {
         }
     }
 
+    /// Notes whether the node is waiting for room in a queue.
+    #[inline]
+    pub(crate) fn note_blocked(&self, is_blocked: bool) {
+        if self.blocked.load(Ordering::Relaxed) != is_blocked {
+            self.blocked.store(is_blocked, Ordering::Relaxed);
+        }
+    }
+
     /// Notes that a replica's call begins.
     pub(crate) fn call_began(&self, replica: usize, now_ns: u64) {
         self.calls[replica].store(now_ns.max(1), Ordering::Relaxed);
@@ -98,6 +107,14 @@ impl NodeWatch {
     /// Notes that a replica's call has returned.
     pub(crate) fn call_ended(&self, replica: usize) {
         self.calls[replica].store(0, Ordering::Relaxed);
+    }
+
+    /// Runs what is not to take for ever: it counts as a running call.
+    pub(crate) fn calling<T>(&self, now_ns: u64, run: impl FnOnce() -> T) -> T {
+        self.call_began(0, now_ns);
+        let result = run();
+        self.call_ended(0);
+        result
     }
 
     /// Sets when the oldest call that waits for its ticket began.

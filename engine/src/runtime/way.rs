@@ -34,6 +34,7 @@ use crate::runtime::context::LaneContext;
 use crate::runtime::flow::{Flow, Found, Receipt, Taken};
 use crate::runtime::node::{Node, Role};
 use crate::runtime::protocol::Event;
+use crate::runtime::queued::END;
 use crate::runtime::window::Answer;
 
 /// The result of polling a stream.
@@ -56,7 +57,7 @@ impl Node {
         let Some(flow) = &mut self.flows[slot] else {
             return Look::Nothing;
         };
-        let refuses = flow.is_finished || matches!(self.role, Role::Retired(_));
+        let refuses = flow.is_finished() || matches!(self.role, Role::Retired(_));
         let found = flow.take(slot, !refuses, &mut cx.edges, cx.now_ns);
         if let Found::Input(taken) = found {
             self.is_blocked = false;
@@ -120,7 +121,7 @@ impl Node {
     #[cold]
     fn refuse_taken(&mut self, taken: Taken, cx: &mut LaneContext) {
         let flow = &self.flows[taken.receipt.slot];
-        if flow.as_ref().is_some_and(|flow| flow.is_finished) {
+        if flow.as_ref().is_some_and(|flow| flow.is_finished()) {
             return self.refuse(taken, Fate::Finished, None, cx);
         }
         if matches!(self.role, Role::Retired(_)) {
@@ -171,7 +172,7 @@ impl Node {
             self.flush(receipt.slot, FlushReason::Full, cx);
         }
         let flow = &self.flows[receipt.slot];
-        if flow.as_ref().is_some_and(|flow| flow.is_finished) {
+        if flow.as_ref().is_some_and(|flow| flow.is_finished()) {
             // The preceding call has ended the stream.
             self.release(&[receipt], cx);
             return self.refuse(taken, Fate::Finished, None, cx);
@@ -203,6 +204,13 @@ impl Node {
         self.release(&receipts, cx);
         let work = Work::Batch(held.into_iter().map(|taken| taken.input).collect());
         self.begin(&receipts, work, cx);
+        for receipt in &receipts {
+            let flow = self.flows[receipt.slot].as_ref();
+            if flow.is_some_and(|flow| flow.held > 0 && flow.position == END) {
+                // The call is open, and its actor is yet to be told that no more packets will come.
+                self.look_again(receipt.slot, cx);
+            }
+        }
     }
 
     /// Begins a call and settles it if it is finished when it returns.
@@ -233,16 +241,19 @@ impl Node {
                     if !(is_done && is_next) {
                         // Its output must be published after that of the open calls.
                         let number = window.open(receipts.to_vec(), began_ns);
+                        let mut out = std::mem::take(&mut self.out);
                         if is_done {
                             window.note(Answer {
                                 number,
                                 outcome,
-                                out: std::mem::take(&mut self.out),
+                                out,
                                 replica: 0,
                                 service_ns: None,
                             });
+                        } else {
+                            discard_each(out.emitted.drain(..));
+                            window.keep(out);
                         }
-                        self.clear_out();
                         self.note_open_calls();
                         return self.keep(receipts);
                     }

@@ -33,6 +33,8 @@ struct OpenCall {
     number: u64,
     receipts: Vec<Receipt>,
     began_ns: u64,
+    /// What the call said before it was left open.
+    begun: Outputs,
     answer: Option<Answer>,
 }
 
@@ -127,9 +129,17 @@ impl Window {
             number,
             receipts,
             began_ns: now_ns,
+            begun: Outputs::default(),
             answer: None,
         });
         number
+    }
+
+    /// Keeps what the open call that was added last has said so far: packets that failed stay failed.
+    pub(crate) fn keep(&mut self, begun: Outputs) {
+        if let Some(call) = self.calls.back_mut() {
+            call.begun = begun;
+        }
     }
 
     /// Skips the number of a call that ended at once: its ticket, if there is one, is void.
@@ -143,10 +153,13 @@ impl Window {
     }
 
     /// Stores an answer with its call. An answer that is no longer expected is discarded.
-    pub(crate) fn note(&mut self, answer: Answer) {
+    pub(crate) fn note(&mut self, mut answer: Answer) {
         let mut calls = self.calls.iter_mut();
         match calls.find(|call| call.number == answer.number) {
-            Some(call) if call.answer.is_none() => call.answer = Some(answer),
+            Some(call) if call.answer.is_none() => {
+                answer.out.resume(std::mem::take(&mut call.begun));
+                call.answer = Some(answer);
+            }
             _ => answer.discard(),
         }
     }
@@ -187,6 +200,7 @@ impl Window {
         let mut given_up = Vec::new();
         for call in self.calls.drain(..) {
             given_up.extend(call.receipts);
+            discard_each(call.begun.failed);
             if let Some(answer) = call.answer {
                 answer.discard();
             }

@@ -206,8 +206,9 @@ impl<A: Actor> ActorDriver<A> {
             return contract.outcome(&mut self.out);
         }
         self.open.push(desk);
+        let begun = std::mem::take(&mut self.out);
         Ok(Outcome {
-            open: Some(open),
+            open: Some(open.resuming(begun)),
             ..Outcome::default()
         })
     }

@@ -95,6 +95,8 @@ impl fmt::Debug for Emission {
 pub struct OpenCall {
     contract: Contract,
     settled: flume::Receiver<Settled>,
+    /// What the call said before it was left open.
+    begun: Outputs,
 }
 
 type Settled = (Result<(), ActorError>, Outputs);
@@ -103,6 +105,11 @@ impl OpenCall {
     /// Returns whether the call has been finished.
     pub fn is_settled(&self) -> bool {
         !self.settled.is_empty()
+    }
+
+    pub(crate) fn resuming(mut self, begun: Outputs) -> Self {
+        self.begun = begun;
+        self
     }
 
     /// Waits until the call is finished, at most this long by the machine's clock.
@@ -115,6 +122,7 @@ impl OpenCall {
             .recv_timeout(most)
             .map_err(|_| format!("the call was not finished within {most:?}"))?;
         result?;
+        out.resume(self.begun);
         self.contract.outcome(&mut out)
     }
 }
@@ -142,7 +150,12 @@ impl CallDesk {
             settled: sender,
             is_settled: AtomicBool::new(false),
         };
-        (Arc::new(desk), OpenCall { contract, settled })
+        let open = OpenCall {
+            contract,
+            settled,
+            begun: Outputs::default(),
+        };
+        (Arc::new(desk), open)
     }
 
     pub(crate) fn is_settled(&self) -> bool {
