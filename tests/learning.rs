@@ -1,5 +1,7 @@
 //! The commands for models and predictions as a new user meets them. The numbers themselves are tested in the crate.
 
+mod inferred;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -333,6 +335,8 @@ fn a_model_is_evaluated_on_a_manifests_rows() {
     for words in ["2 images cannot be read", "test3.png: ", "test5.png: "] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    let list = std::fs::read_to_string(Path::new(&out).join("predictions_failed.jsonl")).unwrap();
+    assert_eq!(list.lines().count(), 2, "{list}");
     assert!(!Path::new(&out).join("predictions.npz").exists());
     assert!(!Path::new(&out).join("metrics.json").exists());
 }

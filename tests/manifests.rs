@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 use fermata_learn::folds::fold_of;
 use fermata_learn::manifest::{Manifest, Split};
@@ -311,103 +310,6 @@ fn a_folder_of_classes_becomes_a_manifest() {
         &["manifest", "list", &path("none"), "--out", &path("x.csv")],
         &["cannot read"],
     );
-}
-
-#[test]
-fn an_archive_is_unpacked_as_pictures_and_a_table() {
-    use fermata_learn::npz::{Array, NpzArray, write_npz};
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let pixels = Array {
-        shape: vec![2, 2, 3],
-        values: vec![0, 50, 100, 150, 200, 250, 1, 2, 3, 4, 5, 6],
-    };
-    let labels = Array {
-        shape: vec![2],
-        values: vec![3, 4],
-    };
-    let votes = Array {
-        shape: vec![2, 2],
-        values: vec![1.0, 0.5, 0.0, 2.0],
-    };
-    let scale = Array {
-        shape: vec![1],
-        values: vec![1],
-    };
-    let arrays = BTreeMap::from([
-        ("images", NpzArray::Bytes(pixels)),
-        ("label", NpzArray::Integers(labels)),
-        ("scale", NpzArray::Integers(scale)),
-        ("votes", NpzArray::Floats(votes)),
-    ]);
-    write_npz(Path::new(&path("faces.npz")), &arrays).unwrap();
-    let out = path("faces");
-    let asked = ["manifest", "unpack", &path("faces.npz"), "--out", &out];
-    let text = succeeded(run(&asked));
-    assert!(text.contains("2 pictures of 3 x 2 pixels"), "{text}");
-    assert!(
-        text.contains("left out, because they do not have a row for each picture: scale"),
-        "{text}"
-    );
-    assert_eq!(
-        read(&path("faces/table.csv")),
-        "image,label,votes_0,votes_1\nimages/000000.png,3,1,0.5\nimages/000001.png,4,0,2\n"
-    );
-    let picture = image::open(path("faces/images/000000.png"))
-        .unwrap()
-        .into_luma8();
-    assert_eq!(picture.into_raw(), [0, 50, 100, 150, 200, 250]);
-    refused(&asked, &["--overwrite replaces it"]);
-    let script = format!(
-        "import numpy as n; n.savez('{}', images=n.zeros((2, 2, 3), n.uint8), flag=n.array([True, False]), large=n.array([1, 2**63], n.uint64), label=n.array([3, 4]))",
-        path("strange.npz")
-    );
-    let made = Command::new("/usr/bin/python3")
-        .args(["-c", &script])
-        .status();
-    assert!(
-        made.unwrap().success(),
-        "make setup-test installs python3-numpy"
-    );
-    let out = path("strange");
-    let text = succeeded(run(&[
-        "manifest",
-        "unpack",
-        &path("strange.npz"),
-        "--out",
-        &out,
-    ]));
-    for told in [
-        "columns image, label\n",
-        "flag (|b1)",
-        "large (<u8 with a number beyond",
-    ] {
-        assert!(text.contains(told), "{told} is not in {text}");
-    }
-    let asked = [
-        "manifest",
-        "unpack",
-        &path("faces.npz"),
-        "--out",
-        &path("x"),
-    ];
-    refused(
-        &[&asked[..], &["--images", "votes"]].concat(),
-        &["expected whole numbers"],
-    );
-    refused(
-        &[&asked[..], &["--images", "label"]].concat(),
-        &["[N, H, W] or [N, H, W, 3]"],
-    );
-    refused(
-        &[&asked[..], &["--names", "label"]].concat(),
-        &["expected strings"],
-    );
-    refused(
-        &[&asked[..], &["--images", "pictures"]].concat(),
-        &["pictures"],
-    );
-    assert!(!Path::new(&path("x")).exists());
 }
 
 #[test]

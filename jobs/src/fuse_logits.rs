@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, Input, Outputs, Ports, Setup};
 use fermata_learn::calibration::add_fused;
-use fermata_learn::softlabels::{Alignment, Scores};
+use fermata_learn::softlabels::{Alignment, ENSEMBLE, Scores};
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -96,6 +96,12 @@ impl Actor for FuseLogits {
         } = settings;
         if weights.is_empty() {
             return Err("weights is empty; expected a weight for each teacher".into());
+        }
+        if weights.contains_key(ENSEMBLE) {
+            return Err(format!(
+                "weights.{ENSEMBLE}: a teacher cannot be called {ENSEMBLE}, the name under which all of them together are measured; give this input another name"
+            )
+            .into());
         }
         for (name, &weight) in weights {
             if !(weight.is_finite() && weight >= 0.0) {

@@ -127,8 +127,15 @@ impl TrainModel {
 
     fn end_epoch(&mut self) -> Result<(), ActorError> {
         let predictions = self.validation.predictions()?;
+        let before = self.trainer.progress().clone();
         let row = self.trainer.end_epoch(&predictions)?.clone();
-        self.folder.keep(&mut self.trainer, &row, &predictions)?;
+        if let Err(error) = self.folder.keep(&mut self.trainer, &row, &predictions) {
+            // No checkpoint may claim an epoch whose results are not all there. A training that is resumed validates
+            // it again, and writes them.
+            self.trainer.take_back_end(before);
+            self.is_unsaved = true;
+            return Err(error.into());
+        }
         self.is_unsaved = false;
         let line = format!(
             "epoch {}: loss {:.4}, validation accuracy {:.4}, macro-F1 {:.4}; trained in {:.1} s, {:.1} s in all",
@@ -269,7 +276,7 @@ impl Actor for TrainModel {
     }
 
     fn finish(&mut self, _: End) -> Result<(), ActorError> {
-        if self.trainer.is_done() {
+        if self.trainer.is_done() && !self.is_broken {
             let best = self.folder.complete(self.trainer.progress())?;
             let line = format!("complete: epoch {} is the best", best.epoch);
             self.folder.log(&line)?;

@@ -1,13 +1,15 @@
-//! `write_predictions`: writes a model's logits to a file that `fermata evaluate` measures.
+//! `write_predictions`: writes a model's logits to a file that `fermata evaluate` measures, and the rows that could not
+//! be read to another one beside it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fermata_engine::{Actor, ActorError, End, Input, Outputs, Ports, Setup, Stream};
 use fermata_learn::manifest::Split;
 use fermata_learn::predictions::Predictions;
 use fermata_learn::row_hash::RowHash;
+use fermata_learn::softlabels::FailedLine;
 use fermata_vision::Expression;
 use fermata_vision::face::EXPRESSIONS;
 use schemars::JsonSchema;
@@ -25,8 +27,9 @@ pub struct WritePredictionsSettings {
     /// Restrict to the rows of this split: train, validation or test. Default: all incoming rows.
     #[serde(default)]
     pub split: Option<String>,
-    /// Number of rows that may be left out because they cannot be read. If there are more, the failures are listed at
-    /// the end and nothing is written. Default: 0.
+    /// Number of rows that may be left out because they cannot be read. If there are more, no predictions are written.
+    /// All of them are listed, with the reason, in a file beside the predictions: `predictions_failed.jsonl` for
+    /// `predictions.npz`. Default: 0.
     #[serde(default)]
     pub max_failures: usize,
 }
@@ -47,23 +50,42 @@ struct Rows {
     logits: Vec<f64>,
     labels: Vec<i64>,
     hashes: Vec<RowHash>,
-    failed: Vec<String>,
+    failed: Vec<FailedLine>,
 }
 
 fn split(settings: &WritePredictionsSettings) -> Result<Option<Split>, String> {
     settings.split.as_deref().map(str::parse).transpose()
 }
 
-/// Maximum number of failures listed.
+/// Returns the file that lists the rows that could not be read. Several nodes may write predictions into one folder.
+fn list_beside(predictions: &Path) -> PathBuf {
+    let mut name = predictions.file_stem().unwrap_or_default().to_owned();
+    name.push("_failed.jsonl");
+    predictions.with_file_name(name)
+}
+
+/// Returns the failures as JSON lines.
+fn lines(failed: &[FailedLine]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for failure in failed {
+        let line = serde_json::to_vec(failure).expect("names and numbers are JSON");
+        lines.extend(line);
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// Maximum number of failures in a message.
 const NAMED: usize = 20;
 
-fn named(failed: &[String]) -> String {
+fn named(failed: &[FailedLine], list: &Path) -> String {
+    let list = list.display();
     let mut text = match failed.len() {
-        1 => "1 image cannot be read:".to_owned(),
-        count => format!("{count} images cannot be read:"),
+        1 => format!("1 image cannot be read (see {list}):"),
+        count => format!("{count} images cannot be read (all are listed in {list}):"),
     };
-    for failure in failed.iter().take(NAMED) {
-        text += &format!("\n  {failure}");
+    for FailedLine { image, reason, .. } in failed.iter().take(NAMED) {
+        text += &format!("\n  {image}: {reason}");
     }
     if failed.len() > NAMED {
         text += &format!("\n  and {} more", failed.len() - NAMED);
@@ -79,6 +101,7 @@ impl Actor for WritePredictions {
         Ports::new()
             .input::<Scored>("in")
             .writes(&settings.path)
+            .writes(list_beside(&settings.path))
             .keeps_streams_apart()
             .irreplaceable()
     }
@@ -123,10 +146,13 @@ impl Actor for WritePredictions {
                 rows.labels.push(row.label.index() as i64);
                 rows.hashes.push(row.sha256);
             }
-            Err(failure) => {
-                rows.failed
-                    .push(format!("{}: {failure}", row.image.display()));
-            }
+            Err(failure) => rows.failed.push(FailedLine {
+                sha256: row.sha256,
+                image: row.image.to_string_lossy().into_owned(),
+                label: row.label,
+                split: row.split,
+                reason: failure.reason.to_string(),
+            }),
         }
         Ok(())
     }
@@ -157,8 +183,14 @@ impl Actor for WritePredictions {
             all.hashes.extend(rows.hashes);
             all.failed.extend(rows.failed);
         }
-        if !all.failed.is_empty() {
-            let named = named(&all.failed);
+        let list = list_beside(&self.settings.path);
+        if all.failed.is_empty() {
+            // The predictions that are written now lack nothing.
+            fermata_files::remove_earlier(&list)?;
+        } else {
+            let named = named(&all.failed, &list);
+            fermata_files::write(&list, &lines(&all.failed))
+                .map_err(|error| format!("{named}\n{error}"))?;
             if all.failed.len() > self.settings.max_failures {
                 return Err(named.into());
             }

@@ -38,6 +38,14 @@ pub struct ArraySummary {
     pub kind: String,
 }
 
+impl ArraySummary {
+    /// Returns the name of the data type without its byte order, such as `f4`. That of a structured array is in
+    /// brackets.
+    pub fn plain_kind(&self) -> &str {
+        kind_of(&self.kind)
+    }
+}
+
 impl std::fmt::Display for ArraySummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:?}", self.kind, self.shape)
@@ -261,6 +269,14 @@ impl Npz {
         floats(&path, &format!("`{name}`"), self.array(name)?, "npz")
     }
 
+    /// Reads an array of f64, with all their digits.
+    ///
+    /// # Errors
+    /// See [`ArrayError`].
+    pub fn doubles(&mut self, name: &str) -> Result<Array<f64>, ArrayError> {
+        self.only(name, "f8", "64-bit floats")
+    }
+
     /// Reads integers of any width, sign and byte order that fit into 64 signed bits.
     ///
     /// # Errors
@@ -312,20 +328,30 @@ impl Npz {
     /// # Errors
     /// See [`ArrayError`].
     pub fn bytes(&mut self, name: &str) -> Result<Array<u8>, ArrayError> {
+        self.only(name, "u1", "bytes")
+    }
+
+    /// Reads an array of one type, in any byte order.
+    fn only<T: npyz::Deserialize + Copy>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        expected: &'static str,
+    ) -> Result<Array<T>, ArrayError> {
         let path = self.path.clone();
         let file = self.array(name)?;
         let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
         let is_fortran = file.order() == npyz::Order::Fortran;
         let found = type_name(&file.dtype());
-        if kind_of(&found) != "u1" {
+        if kind_of(&found) != kind {
             return Err(ArrayError::Type {
                 path,
                 array: format!("`{name}`"),
                 found,
-                expected: "bytes",
+                expected,
             });
         }
-        let mut values = file.into_vec::<u8>();
+        let mut values = file.into_vec::<T>();
         if is_fortran {
             values = values.map(|values| row_major(values, &shape));
         }
@@ -341,8 +367,12 @@ impl Npz {
         let path = self.path.clone();
         let file = self.array(name)?;
         let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
-        let found = type_name(&file.dtype());
-        if !kind_of(&found).starts_with('U') || file.order() == npyz::Order::Fortran {
+        let is_fortran = file.order() == npyz::Order::Fortran;
+        let mut found = type_name(&file.dtype());
+        if !kind_of(&found).starts_with('U') || is_fortran {
+            if is_fortran {
+                found += " in column-major order";
+            }
             return Err(ArrayError::Type {
                 path,
                 array: format!("`{name}`"),

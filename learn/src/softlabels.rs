@@ -22,8 +22,10 @@ mod writer;
 
 pub use self::alignment::{Alignment, SeenRows, Teacher, differences};
 pub use self::files::{
-    Counts, FAILED, HASHES, INDEX, IndexLine, METRICS, REPORT, Report, SOFTLABELS, SoftlabelsError,
+    Counts, FAILED, FailedLine, HASHES, INDEX, IndexLine, METRICS, REPORT, Report, SOFTLABELS,
+    SoftlabelsError,
 };
+pub use self::measured::ENSEMBLE;
 pub use self::reader::{Expected, Softlabels};
 pub use self::writer::{ExportedRow, Scores, write};
 

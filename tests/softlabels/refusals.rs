@@ -32,6 +32,7 @@ fn an_export_that_cannot_be_made_is_refused() {
     let teacher = format!("c={none}");
     let again = format!("a={}", data.text("a"));
     let taken = format!("rows={}", data.text("a"));
+    let ensemble = format!("ensemble={}", data.text("a"));
     for (more, words) in [
         (
             &["--weight", "a=1"][..],
@@ -72,6 +73,10 @@ fn an_export_that_cannot_be_made_is_refused() {
         ),
         (&["--teacher", &again], &["a is given twice"]),
         (&["--teacher", &taken], &["a teacher cannot be called rows"]),
+        (
+            &["--teacher", &ensemble],
+            &["a teacher cannot be called ensemble"],
+        ),
         (&["--config", &none], &["cannot read"]),
         (&["--config", &config], &["flipp"]),
         (&["--device", "gpu"], &["gpu"]),

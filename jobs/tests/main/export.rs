@@ -13,7 +13,6 @@ use fermata_learn::augmentation::Augmentation;
 use fermata_learn::folds::fold_of;
 use fermata_learn::manifest::{Manifest, Row};
 use fermata_learn::npz::Npz;
-use fermata_learn::predictions::Predictions;
 use fermata_learn::softlabels::Softlabels;
 use fermata_vision::{FramePool, Preprocessor, image_file};
 use serde_json::{Value, json};
@@ -124,7 +123,7 @@ fn assert_same(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>
 }
 
 /// Computes a teacher's logits of a view of a row directly.
-fn said(folder: &Path, manifest: &Manifest, row: usize, view: u32) -> Vec<f32> {
+pub(crate) fn said(folder: &Path, manifest: &Manifest, row: usize, view: u32) -> Vec<f32> {
     let mut model = LoadedModel::load(folder, None, "cpu", 1).unwrap();
     let row = &manifest.rows[row];
     let pool = FramePool::new();
@@ -422,6 +421,11 @@ fn settings_that_no_export_can_have_are_refused_before_it_begins() {
     for (from, to, expected) in [
         ("weights: {a: 0.25", "weights: {a: -1", "weights.a is -1"),
         ("{b: 4}", "{b: 0}", "temperatures.b is 0"),
+        (
+            "{a: a, b: b}, weights: {a: 0.25",
+            "{ensemble: a, b: b}, weights: {ensemble: 0.25",
+            "a teacher cannot be called ensemble",
+        ),
         ("{b: 4}", "{c: 4}", "there is no teacher of this name"),
         ("views: 3", "views: 0", "views is 0"),
         ("unit: 7", "unit: 0", "must be at least 1"),
@@ -439,60 +443,4 @@ fn settings_that_no_export_can_have_are_refused_before_it_begins() {
     }
     let error = job.start("out", &[("unit: 7", "unit: 7, split: test")]);
     assert!(error.is_ok(), "there are test rows");
-}
-
-#[test]
-fn predictions_are_of_all_rows_or_not_written() {
-    let job = Job::new();
-    let (folder, manifest) = (job.folder.path().display(), job.manifest.display());
-    let predict = |out: &str, failures: usize| {
-        let text = format!(
-            "
-fermata: 1
-streams: {{use: manifest_units, manifest: \"{manifest}\", unit: 7, open: 3}}
-nodes:
-  rows:   {{use: manifest_rows, each: stream, unit: \"${{stream.uri}}\"}}
-  images: {{use: load_views, in: rows, models: [\"{folder}/b\"], replicas: 2}}
-  passed: {{use: inject_faults, in: images, fail_every: 19}}
-  infer:  {{use: infer_logits, in: passed, model: \"{folder}/b\", batch: {{max: 8, each: stream}}}}
-  write:  {{use: write_predictions, in: infer, path: \"${{run.dir}}/p.npz\", max_failures: {failures}, on_error: stop}}
-run: {{clock: asap}}
-"
-        );
-        let mut registry = Registry::builtin();
-        fermata_jobs::register(&mut registry);
-        fs::create_dir_all(job.path(out)).unwrap();
-        let options = LoadOptions::new(job.path(out));
-        let graph = Graph::parse("evaluate.yaml", &text, &registry, &options).unwrap();
-        let options = RunOptions {
-            services: fermata_jobs::services(),
-            ..RunOptions::default()
-        };
-        let report = RunningGraph::start(graph, Arc::new(registry), options)
-            .unwrap()
-            .wait();
-        let classes = fermata_vision::Expression::ALL.map(|class| class.to_string());
-        let read = Predictions::read(&job.path(out).join("p.npz"), &classes);
-        (format!("{:?}", report.faults), read.ok())
-    };
-    let (faults, whole) = predict("whole", 0);
-    assert_eq!(faults, "[]");
-    let whole = whole.unwrap();
-    let manifest = Manifest::read(&job.manifest).unwrap();
-    let labels: Vec<usize> = manifest.rows.iter().map(|row| row.label.index()).collect();
-    assert_eq!(whole.labels(), labels, "in the manifest's order");
-    let alone = said(&job.path("b"), &manifest, 17, 0);
-    for (one, other) in whole.row(17).iter().zip(alone) {
-        assert!((one - f64::from(other)).abs() < 1e-4);
-    }
-
-    fs::remove_file(job.path("017.png")).unwrap();
-    let (faults, none) = predict("none", 0);
-    assert!(
-        faults.contains("017.png") && faults.contains("1 image cannot be read"),
-        "{faults}"
-    );
-    assert!(none.is_none());
-    let (faults, rest) = predict("rest", 1);
-    assert_eq!((faults.as_str(), rest.unwrap().len()), ("[]", 39));
 }

@@ -5,6 +5,7 @@
 mod elsewhere;
 mod export;
 mod pictures;
+mod predictions;
 mod rows;
 mod teachers;
 mod training;

@@ -225,7 +225,10 @@ fn a_training_that_was_killed_while_it_wrote_its_results_writes_them_again() {
         create(&at(name), &manifest, spec("epochs: 1\n"));
         run(&at(name), &[]);
     }
-    fs::remove_file(at("killed").join("metrics.json")).unwrap();
+    // The kill came between the last checkpoint and the history.
+    for file in ["metrics.json", "history.csv"] {
+        fs::remove_file(at("killed").join(file)).unwrap();
+    }
     fs::remove_dir_all(at("killed").join("model")).unwrap();
     assert!(
         !RunFolder::open(&at("killed"))
@@ -235,6 +238,44 @@ fn a_training_that_was_killed_while_it_wrote_its_results_writes_them_again() {
     );
     run(&at("killed"), &[]);
     assert_same(&at("killed"), &at("whole"));
+}
+
+#[test]
+fn an_epoch_whose_results_cannot_be_written_ends_again_when_the_training_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let manifest = set(folder.path(), [4, 1]);
+    // The epoch that cannot end is the last one, or another follows.
+    for epochs in [1, 2] {
+        let settings = format!("epochs: {epochs}\n");
+        let whole = at(&format!("whole-{epochs}"));
+        create(&whole, &manifest, spec(&settings));
+        run(&whole, &[]);
+        let files = [
+            "checkpoints/best.safetensors",
+            "predictions_validation.npz",
+            "history.csv",
+        ];
+        for (number, file) in files.into_iter().enumerate() {
+            let out = at(&format!("blocked-{epochs}-{number}"));
+            let begun = create(&out, &manifest, spec(&settings));
+            // A folder cannot be replaced by a file.
+            fs::create_dir(out.join(file)).unwrap();
+            let report = Running::start(&out, "train_teacher.yaml", &[]).wait();
+            let faults = format!("{:?}", report.faults);
+            assert!(faults.contains(file), "{faults}");
+            // The two steps of 28 rows are kept, and nothing claims that the epoch is over.
+            let progress = begun.progress().unwrap();
+            assert_eq!((progress.epoch, progress.step), (0, 2), "{file}");
+            assert!(progress.best.is_none() && progress.history.is_empty());
+            assert!(!out.join("metrics.json").exists() && !out.join("model").exists());
+
+            fs::remove_dir(out.join(file)).unwrap();
+            run(&out, &[]);
+            assert_same(&out, &whole);
+            assert!(begun.is_complete().unwrap());
+        }
+    }
 }
 
 #[test]

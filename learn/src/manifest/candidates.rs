@@ -122,7 +122,7 @@ impl Gathered {
                 });
                 continue;
             };
-            let removed = part.keep.refuses(&source, mapped.confidence);
+            let removed = part.keep.refuses(&source, || Ok(mapped.confidence))?;
             self.paths.push(path);
             self.policy_of.push(mapping.policy.clone());
             self.candidates.push(Candidate {
@@ -167,8 +167,8 @@ impl Gathered {
             self.rows += 1;
             let policies = self.policies.entry(row.source.clone()).or_default();
             policies.insert(policy.clone());
-            let confidence = sure.as_ref().map(|sure| sure.of(&row)).transpose()?;
-            let removed = from.keep.refuses(&row.source, confidence);
+            let confidence = || sure.as_ref().map(|sure| sure.of(&row)).transpose();
+            let removed = from.keep.refuses(&row.source, confidence)?;
             let path = stepped(images.clone(), &row.image);
             let image = relative(folder, &path);
             self.paths.push(path);
@@ -187,21 +187,24 @@ impl Gathered {
 }
 
 impl Keep {
-    /// Returns why a row is rejected, as far as that is known without its image.
-    fn refuses(&self, source: &str, confidence: Option<f64>) -> Option<Reason> {
-        let is_sure = match &self.confidence {
-            None => true,
+    /// Returns why a row is rejected, as far as that is known without its image. Only a row of a source that is taken
+    /// needs a confidence.
+    fn refuses(
+        &self,
+        source: &str,
+        confidence: impl FnOnce() -> Result<Option<f64>, ManifestError>,
+    ) -> Result<Option<Reason>, ManifestError> {
+        if !self.sources.is_empty() && !self.sources.iter().any(|kept| kept == source) {
+            return Ok(Some(Reason::Source));
+        }
+        let least = match &self.confidence {
+            None => return Ok(None),
             Some(
                 Confidence::Column { at_least, .. } | Confidence::Predictions { at_least, .. },
-            ) => confidence.is_some_and(|confidence| confidence >= *at_least),
+            ) => *at_least,
         };
-        if !self.sources.is_empty() && !self.sources.iter().any(|kept| kept == source) {
-            Some(Reason::Source)
-        } else if !is_sure {
-            Some(Reason::Confidence)
-        } else {
-            None
-        }
+        let is_sure = confidence()?.is_some_and(|confidence| confidence >= least);
+        Ok((!is_sure).then_some(Reason::Confidence))
     }
 }
 
@@ -253,16 +256,21 @@ impl Sure {
     }
 }
 
+/// Returns the indices of the candidates that are not removed.
+pub(super) fn remaining(candidates: &[Candidate]) -> impl Iterator<Item = usize> {
+    (0..candidates.len()).filter(move |&place| candidates[place].removed.is_none())
+}
+
 /// Returns an error if a file has labels under two policies: they contradict each other or are one row twice, and no
-/// clean-up can know which is meant.
+/// clean-up can know which is meant. `files` are the indices of the candidates that count, and the file of each.
 pub(super) fn refuse_two_policies<T: std::hash::Hash + Eq>(
-    files: &[T],
+    files: impl Iterator<Item = (usize, T)>,
     policies: &[String],
     paths: &[PathBuf],
 ) -> Result<(), ManifestError> {
-    let mut first_of: HashMap<&T, usize> = HashMap::new();
+    let mut first_of: HashMap<T, usize> = HashMap::new();
     let (mut count, mut example) = (0, None);
-    for (place, file) in files.iter().enumerate() {
+    for (place, file) in files {
         let first = *first_of.entry(file).or_insert(place);
         if policies[first] != policies[place] {
             count += 1;
@@ -285,7 +293,8 @@ impl Candidate {
     }
 }
 
-/// Fills in hash, size and picture group of each candidate from its file.
+/// Fills in hash, size and picture group of each candidate from its file. Files of removed candidates are not read, and
+/// need not exist.
 pub(super) fn look(
     candidates: &mut [Candidate],
     paths: &[PathBuf],
@@ -293,8 +302,10 @@ pub(super) fn look(
 ) -> Result<(), ManifestError> {
     let mut wrong = Vec::new();
     let mut pictures = Vec::new();
-    let answers = look_at(paths.len(), |file| paths[file].clone(), watch);
-    for ((candidate, path), answer) in candidates.iter_mut().zip(paths).zip(answers) {
+    let places: Vec<usize> = remaining(candidates).collect();
+    let answers = look_at(places.len(), |file| paths[places[file]].clone(), watch);
+    for (&place, answer) in places.iter().zip(answers) {
+        let (candidate, path) = (&mut candidates[place], &paths[place]);
         match answer {
             Err(error) => wrong.push(format!("{}: {error}", path.display())),
             Ok(picture) if is_stale(candidate, &picture) => wrong.push(format!(
@@ -306,9 +317,7 @@ pub(super) fn look(
                 candidate.row.sha256 = picture.hash;
                 candidate.row.width = picture.width;
                 candidate.row.height = picture.height;
-                if picture.width.min(picture.height) < candidate.shorter_side
-                    && candidate.removed.is_none()
-                {
+                if picture.width.min(picture.height) < candidate.shorter_side {
                     candidate.removed = Some((Reason::Size, None));
                 }
                 pictures.push(picture);
@@ -323,7 +332,8 @@ pub(super) fn look(
             shown: wrong,
         });
     }
-    let seen: Vec<_> = candidates.iter().zip(&pictures).collect();
+    let of_place = places.iter().map(|&place| &candidates[place]);
+    let seen: Vec<_> = of_place.zip(&pictures).collect();
     let groups = one_picture(
         &seen,
         |(candidate, picture)| (candidate.row.is_drawn(), picture),
@@ -333,8 +343,8 @@ pub(super) fn look(
         candidate.group = place;
     }
     for group in groups {
-        for &place in &group {
-            candidates[place].group = group[0];
+        for &file in &group {
+            candidates[places[file]].group = places[group[0]];
         }
     }
     Ok(())

@@ -63,7 +63,7 @@ pub enum LabelRule {
     },
     /// A strict majority of votes: the label with more than half of all votes. Columns hold numbers of votes.
     StrictMajority {
-        /// Columns with the votes for each expression.
+        /// Columns with the votes for each expression; those of one expression are added.
         votes: BTreeMap<String, Expression>,
         /// Columns whose votes count in the total but are for no expression.
         #[serde(default)]
@@ -71,7 +71,7 @@ pub enum LabelRule {
     },
     /// The largest share of a distribution; without a label if several are equal. Columns hold the shares.
     Largest {
-        /// Columns with the share of each expression.
+        /// Columns with the share of each expression; those of one expression are added.
         shares: BTreeMap<String, Expression>,
     },
 }
@@ -341,27 +341,35 @@ impl LabelRule {
                 for column in votes.keys().chain(others) {
                     all += line.number(column)?;
                 }
-                for (column, &label) in votes {
-                    if 2.0 * line.number(column)? > all {
-                        return Ok(Some(label));
-                    }
-                }
-                Ok(None)
+                let mut sums = sums(votes, line)?.into_iter();
+                let most = sums.find(|&(_, sum)| 2.0 * sum > all);
+                Ok(most.map(|(label, _)| label))
             }
             Self::Largest { shares } => {
-                let mut best = (f64::NEG_INFINITY, None);
-                for (column, &label) in shares {
-                    let share = line.number(column)?;
-                    if share > best.0 {
-                        best = (share, Some(label));
-                    } else if share == best.0 {
-                        best.1 = None;
-                    }
+                let sums = sums(shares, line)?;
+                let largest = sums.values().copied().fold(0.0, f64::max);
+                // Sums are rounded: 0.1 and 0.2 are not exactly 0.3.
+                let least = largest * (1.0 - shares.len() as f64 * f64::EPSILON);
+                let mut best = sums.into_iter().filter(|&(_, sum)| sum >= least);
+                match (best.next(), best.next()) {
+                    (Some((label, _)), None) => Ok(Some(label)),
+                    _ => Ok(None),
                 }
-                Ok(best.1)
             }
         }
     }
+}
+
+/// Returns the sum of each expression's columns, since a source may divide an expression into several.
+fn sums(
+    columns: &BTreeMap<String, Expression>,
+    line: &Line<'_>,
+) -> Result<BTreeMap<Expression, f64>, String> {
+    let mut sums = BTreeMap::new();
+    for (column, &label) in columns {
+        *sums.entry(label).or_insert(0.0) += line.number(column)?;
+    }
+    Ok(sums)
 }
 
 #[cfg(test)]
@@ -370,10 +378,16 @@ mod tests {
 
     /// Reads a table with a mapping that has these additional lines.
     fn mapped(more: &str, table: &str) -> Result<Vec<Mapped>, String> {
+        mapped_by("column: {name: label, values: {sad: sad}}", more, table)
+    }
+
+    /// Reads a table with a mapping that has this label rule and these additional lines.
+    fn mapped_by(rule: &str, more: &str, table: &str) -> Result<Vec<Mapped>, String> {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let text = "source: web\npolicy: words\nimage: '{image}'\nlabel: {column: {name: label, values: {sad: sad}}}\n";
-        std::fs::write(at("mapping.yaml"), format!("{text}{more}\n")).unwrap();
+        let text =
+            format!("source: web\npolicy: words\nimage: '{{image}}'\nlabel: {{{rule}}}\n{more}\n");
+        std::fs::write(at("mapping.yaml"), text).unwrap();
         std::fs::write(at("table.csv"), table).unwrap();
         let mapping = Mapping::read(&at("mapping.yaml"));
         let rows = mapping.and_then(|mapping| mapping.rows(&at("table.csv"), None));
@@ -388,6 +402,32 @@ mod tests {
         let splits: Vec<Option<Split>> = rows.iter().map(|row| row.split).collect();
         let expected = [Split::Test, Split::Validation, Split::Train].map(Some);
         assert_eq!(splits, expected);
+    }
+
+    #[test]
+    fn columns_of_one_expression_count_together() {
+        let shares =
+            "largest: {shares: {happiness: happy, amusement: happy, sadness: sad, fear: fear}}";
+        let votes = "strict_majority: {votes: {anger: angry, contempt: angry, neutral: neutral}, others: [unknown]}";
+        for (rule, cells, expected) in [
+            (shares, "0.3,0.3,0.4,0", Some(Expression::Happy)),
+            (shares, "0.2,0.1,0.4,0.3", Some(Expression::Sad)),
+            // As decimal fractions these are equal.
+            (shares, "0.1,0.2,0.3,0.3", None),
+            (shares, "0,0,0,0", None),
+            (votes, "3,3,4,0", Some(Expression::Angry)),
+            (votes, "3,3,4,2", None),
+            (votes, "1,1,3,0", Some(Expression::Neutral)),
+        ] {
+            let columns = if rule == shares {
+                "happiness,amusement,sadness,fear"
+            } else {
+                "anger,contempt,neutral,unknown"
+            };
+            let table = format!("image,{columns}\na.png,{cells}\n");
+            let rows = mapped_by(rule, "", &table).unwrap();
+            assert_eq!(rows[0].label, expected, "{rule}: {cells}");
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::candidates::{Candidate, Gathered, Reason, Removed, look, refuse_two_policies};
+use super::candidates::{
+    Candidate, Gathered, Reason, Removed, look, refuse_two_policies, remaining,
+};
 use super::pictures::Watch;
 use super::recipe_spec::{Duplicates, Recipe};
 use super::table::{Counts, Manifest, ManifestError, Row, Split};
@@ -62,14 +64,21 @@ impl Recipe {
         for (number, from) in self.manifests.iter().enumerate() {
             gathered.take(number, from, at, folder)?;
         }
-        refuse_two_policies(&gathered.paths, &gathered.policy_of, &gathered.paths)?;
+        let (policy_of, paths) = (&gathered.policy_of, &gathered.paths);
         let mut candidates = gathered.candidates;
-        look(&mut candidates, &gathered.paths, watch)?;
+        let by_path = |place: usize| (place, &paths[place]);
+        // Reported before all images are read, except for rows that may turn out to be too small.
+        let is_certain = |&place: &usize| candidates[place].shorter_side == 0;
+        let certain = remaining(&candidates).filter(is_certain);
+        refuse_two_policies(certain.map(by_path), policy_of, paths)?;
+        look(&mut candidates, paths, watch)?;
+        refuse_two_policies(remaining(&candidates).map(by_path), policy_of, paths)?;
         // The same file may be in two folders.
-        let of_source =
-            |candidate: &Candidate| (candidate.row.source.clone(), candidate.row.sha256);
-        let files: Vec<_> = candidates.iter().map(of_source).collect();
-        refuse_two_policies(&files, &gathered.policy_of, &gathered.paths)?;
+        let by_source = |place: usize| {
+            let row = &candidates[place].row;
+            (place, (row.source.as_str(), row.sha256))
+        };
+        refuse_two_policies(remaining(&candidates).map(by_source), policy_of, paths)?;
         self.clean(&mut candidates);
         let mut removed = gathered.left_out;
         for candidate in &candidates {
@@ -205,7 +214,8 @@ fn remove_seen(candidates: &mut [Candidate], places: &[usize]) {
 }
 
 /// Merges the groups of rows that were in one group of an imported manifest, together with their duplicates. The kept
-/// rows of each are already in one split.
+/// rows of each are already in one split. A row that was removed for its bytes links its group to the row that is kept
+/// instead, whose split it has.
 fn join_given_groups(candidates: &mut [Candidate]) {
     let mut first_of: HashMap<(usize, String), usize> = HashMap::new();
     // Maps a group's name to its new name: a chain that ends at the smallest.
@@ -219,7 +229,9 @@ fn join_given_groups(candidates: &mut [Candidate]) {
     }
     for place in 0..candidates.len() {
         let candidate = &candidates[place];
-        let (None, Some(given)) = (candidate.removed, &candidate.given_group) else {
+        let (None | Some((Reason::SameBytes, _)), Some(given)) =
+            (candidate.removed, &candidate.given_group)
+        else {
             continue;
         };
         let first = *first_of.entry(given.clone()).or_insert(place);

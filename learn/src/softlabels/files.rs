@@ -52,12 +52,17 @@ pub struct IndexLine {
 /// Line for a row that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct FailedLine {
-    pub(crate) sha256: RowHash,
-    pub(crate) image: String,
-    pub(crate) label: Expression,
-    pub(crate) split: Split,
-    pub(crate) reason: String,
+pub struct FailedLine {
+    /// Hash of the image file, according to the manifest.
+    pub sha256: RowHash,
+    /// Image as the manifest names it.
+    pub image: String,
+    /// Label in the manifest.
+    pub label: Expression,
+    /// Split in the manifest.
+    pub split: Split,
+    /// Why it could not be read.
+    pub reason: String,
 }
 
 /// Row counts of an export: `rows_in = rows_out + failed`.

@@ -11,6 +11,9 @@ use crate::manifest::Split;
 use crate::metrics::Metrics;
 use crate::predictions::Predictions;
 
+/// Name of the ensemble beside its teachers in `ensemble_metrics.json`; a teacher must not be called that.
+pub const ENSEMBLE: &str = "ensemble";
+
 /// Logits of view 0 and labels, for the rows of one split and one model.
 #[derive(Default)]
 pub(crate) struct Gathered {
@@ -32,7 +35,7 @@ impl Gathered {
     }
 }
 
-/// Metrics by split, then by model: `ensemble` or a teacher's name.
+/// Metrics by split, then by model: [`ENSEMBLE`] or a teacher's name.
 #[derive(Default, Serialize)]
 pub(crate) struct EnsembleMetrics {
     /// View that was measured.

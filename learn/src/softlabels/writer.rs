@@ -15,7 +15,7 @@ use super::files::{
     CLASSES, ClassOrder, Counts, FAILED, FailedLine, HASHES, Hashes, INDEX, IndexLine, LOGITS,
     METRICS, REPORT, Report, SOFTLABELS, SoftlabelsError, TEACHER_LOGITS,
 };
-use super::measured::{EnsembleMetrics, Gathered};
+use super::measured::{ENSEMBLE, EnsembleMetrics, Gathered};
 use crate::in_memory::json_text;
 use crate::manifest::Split;
 use crate::npz::NpzStream;
@@ -208,7 +208,7 @@ where
     let mut metrics = EnsembleMetrics::default();
     let teachers = alignment.teachers.iter().enumerate();
     let teachers = teachers.map(|(number, teacher)| (Some(number), teacher.name.as_str()));
-    for (teacher, name) in [(None, "ensemble")].into_iter().chain(teachers) {
+    for (teacher, name) in [(None, ENSEMBLE)].into_iter().chain(teachers) {
         let mut gathered: BTreeMap<Split, Gathered> = BTreeMap::new();
         for row in checked() {
             let row = row?;

@@ -264,7 +264,8 @@ impl RunFolder {
     /// before the history that is derived from it: a training that is killed in between writes the same files again.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// A file cannot be written. The epoch is then not complete, and the trainer must not be saved as if it were: see
+    /// [`Trainer::take_back_end`].
     pub fn keep(
         &self,
         trainer: &mut Trainer,
@@ -381,6 +382,8 @@ impl RunFolder {
                 "the best epoch was written by a version that did not keep its validation predictions, so the model has no temperature yet; see `fermata calibrate`",
             )?;
         }
+        // A training that was killed after its last checkpoint has not written the last epoch there.
+        self.write_history(&progress.history)?;
         let weights = fermata_files::read(&path, MOST_NUMBERS);
         let weights = weights.map_err(|error| failed(&path, &error))?;
         write_folder(&self.path.join(MODEL), card, &weights, Overwrite::Allowed)?;

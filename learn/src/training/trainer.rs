@@ -338,6 +338,12 @@ impl Trainer {
         Ok(progress.history.last().expect("it was just pushed"))
     }
 
+    /// Takes back the end of an epoch whose results could not be kept: with the progress from before it, all steps of
+    /// the epoch are trained, and its validation comes next.
+    pub fn take_back_end(&mut self, before: Progress) {
+        self.progress = before;
+    }
+
     /// Returns the network that predicts: the weight average, if there is one.
     pub fn network(&mut self) -> &Network {
         match &mut self.average {

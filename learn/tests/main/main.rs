@@ -7,6 +7,7 @@ mod foreign_settings;
 mod manifests;
 mod picture_hashes;
 mod pictures;
+mod recipes;
 #[path = "../../../tests/skipped.rs"]
 mod skipped;
 mod training;

@@ -1,14 +1,16 @@
-//! `fermata infer`: computes logits for inputs in a NumPy file, with ONNX Runtime or libtorch.
+//! `fermata infer`: computes logits for inputs in a NumPy file, with ONNX Runtime or libtorch. What a model folder
+//! returns becomes logits in the canonical class order, as its card says; weights without a card have no such order.
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use fermata::documents::refuse_other_ending;
 use fermata::learn_cli::InferArguments;
 use fermata::print::print_line;
 use fermata::spared_inputs::refuse_to_write_over;
 use fermata_jobs::network_backend::NetworkBackend;
 use fermata_learn::npz::{Array, read_npy, write_npy};
+use fermata_vision::scores::to_logits;
 use fermata_vision::{ModelCard, Weights};
 
 use crate::backend::{files_of_model, look_at_backend};
@@ -36,11 +38,13 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
     }
     let compute = &arguments.compute;
     let (scale, device, threads) = (compute.scale, &compute.device, compute.threads);
-    let (mut model, _) = match (&arguments.model, &arguments.weights, &arguments.arch) {
+    let ((mut model, _), card) = match (&arguments.model, &arguments.weights, &arguments.arch) {
         (Some(folder), ..) => {
             let model = ModelCard::load(folder)?;
             look_at_backend(&model.weights, compute)?;
-            NetworkBackend::load(model, scale, device, threads)?
+            let card = model.card.clone();
+            let loaded = NetworkBackend::load(model, scale, device, threads)?;
+            (loaded, Some(card))
         }
         (None, Some(path), Some(architecture)) => {
             let weights = Weights::Safetensors {
@@ -48,11 +52,12 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
                 architecture: architecture.clone(),
             };
             look_at_backend(&weights, compute)?;
-            NetworkBackend::of_weights(path, architecture, scale, device, threads)?
+            let loaded = NetworkBackend::of_weights(path, architecture, scale, device, threads)?;
+            (loaded, None)
         }
         _ => bail!("name a model folder, or a network and its weights"),
     };
-    let output = logits(&mut model, &input, compute.batch)?;
+    let output = logits(&mut model, card.as_ref(), &input, compute.batch)?;
     if let Some(place) = output.values.iter().position(|value| !value.is_finite()) {
         bail!(
             "the logits of row {} are not finite numbers; nothing was written",
@@ -68,8 +73,10 @@ pub(crate) fn infer(arguments: &InferArguments) -> anyhow::Result<()> {
     ))
 }
 
+/// Computes the outputs of all rows and, if there is a card, turns them into logits in the canonical class order.
 fn logits(
     model: &mut NetworkBackend,
+    card: Option<&ModelCard>,
     input: &Array<f32>,
     batch: u32,
 ) -> anyhow::Result<Array<f32>> {
@@ -79,6 +86,17 @@ fn logits(
         let mut shape = input.shape.clone();
         shape[0] = batch.len() / row;
         values.extend(model.run(&shape, batch)?);
+    }
+    if let Some(card) = card {
+        let count = values.len().div_ceil(input.shape[0]).max(1);
+        let mut logits = Vec::new();
+        for (row, outputs) in values.chunks(count).enumerate() {
+            let of_row = to_logits(card, outputs).with_context(|| {
+                format!("the outputs of row {row} are not what the card says; nothing was written")
+            })?;
+            logits.extend(of_row);
+        }
+        values = logits;
     }
     Ok(Array {
         shape: vec![input.shape[0], values.len() / input.shape[0]],

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use fermata::learn_cli::TeacherArguments;
+use fermata_learn::softlabels::ENSEMBLE;
 use fermata_vision::ModelCard;
 use serde_json::json;
 
-/// Names of the graphs' other nodes.
-const TAKEN: [&str; 4] = ["rows", "images", "fuse", "write"];
+/// Names of the graphs' other nodes, and of the ensemble among the metrics of its teachers.
+const TAKEN: [&str; 5] = ["rows", "images", "fuse", "write", ENSEMBLE];
 
 /// Inputs prepared in advance, as a multiple of those computed at once.
 const AHEAD: u64 = 2;

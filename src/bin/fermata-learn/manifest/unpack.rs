@@ -10,7 +10,7 @@ use fermata::print::print_line;
 use fermata::spared_inputs::refuse_to_replace_folder_of;
 use fermata_files::PartFolder;
 use fermata_learn::image_set::{sync, write_png};
-use fermata_learn::npz::{Array, ArrayError, Npz};
+use fermata_learn::npz::{Array, ArrayError, ArraySummary, Npz};
 use fermata_learn::on_all_cores::in_pieces;
 use fermata_vision::Frame;
 
@@ -27,7 +27,7 @@ pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
     super::own_folder::refuse_what_is_there(&arguments.out, arguments.overwrite)?;
     refuse_to_replace_folder_of(&[&arguments.file], &arguments.out)?;
     let mut npz = Npz::open(&arguments.file)?;
-    let pictures = Pictures::of(npz.integers(&arguments.images)?)
+    let pictures = Pictures::of(bytes(&mut npz, &arguments.images)?)
         .with_context(|| format!("the array `{}`", arguments.images))?;
     let names = match &arguments.names {
         None => (0..pictures.count).map(|row| format!("{row:06}")).collect(),
@@ -63,6 +63,20 @@ pub(super) fn unpack(arguments: &UnpackArguments) -> anyhow::Result<()> {
     print_line(&format!("written to {}", arguments.out.display()))
 }
 
+/// Reads the array of pictures. Bytes are read as such, since as integers they would take eight times the memory.
+fn bytes(npz: &mut Npz, name: &str) -> anyhow::Result<Array<u8>> {
+    let read = npz.bytes(name);
+    if !matches!(read, Err(ArrayError::Type { .. })) {
+        return Ok(read?);
+    }
+    let Array { shape, values } = npz.integers(name)?;
+    let values: Result<Vec<u8>, _> = values.into_iter().map(u8::try_from).collect();
+    let values = values.with_context(|| {
+        format!("the array `{name}` has values outside of 0 to 255; expected bytes")
+    })?;
+    Ok(Array { shape, values })
+}
+
 /// The array of pictures.
 struct Pictures {
     count: usize,
@@ -74,7 +88,7 @@ struct Pictures {
 }
 
 impl Pictures {
-    fn of(array: Array<i64>) -> anyhow::Result<Self> {
+    fn of(array: Array<u8>) -> anyhow::Result<Self> {
         let (count, height, width, channels) = match array.shape[..] {
             [count, height, width] => (count, height, width, 1),
             [count, height, width, channels @ (1 | 3)] => (count, height, width, channels),
@@ -86,13 +100,12 @@ impl Pictures {
         if count * height * width == 0 {
             bail!("has the shape {:?}: there are no pictures", array.shape);
         }
-        let values: Result<Vec<u8>, _> = array.values.into_iter().map(u8::try_from).collect();
         Ok(Self {
             count,
             height,
             width,
             channels,
-            values: values.context("has values outside of 0 to 255; expected bytes")?,
+            values: array.values,
         })
     }
 
@@ -155,20 +168,13 @@ fn columns(
                 continue;
             }
         };
-        let values: Vec<String> = if summary.kind.contains('U') {
-            npz.texts(&name)?.values
-        } else if summary.kind.contains('f') {
-            let floats = npz.floats(&name)?.values;
-            floats.iter().map(ToString::to_string).collect()
-        } else {
-            match npz.integers(&name) {
-                Ok(integers) => integers.values.iter().map(ToString::to_string).collect(),
-                Err(ArrayError::Type { found, .. }) => {
-                    strange.push(format!("{name} ({found})"));
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+        let values = match cells(npz, &name, &summary) {
+            Ok(values) => values,
+            Err(ArrayError::Type { found, .. }) => {
+                strange.push(format!("{name} ({found})"));
+                continue;
             }
+            Err(error) => return Err(error.into()),
         };
         match width {
             None => columns.push((name, values)),
@@ -193,12 +199,34 @@ fn columns(
     Ok((columns, told))
 }
 
+/// Returns the values of an array as the table has them; numbers in the digits of their own precision.
+///
+/// # Errors
+/// See [`ArrayError`]: it has a type error if the array is of another kind.
+fn cells(npz: &mut Npz, name: &str, summary: &ArraySummary) -> Result<Vec<String>, ArrayError> {
+    match summary.plain_kind() {
+        "f8" => Ok(as_texts(&npz.doubles(name)?)),
+        "f4" => Ok(as_texts(&npz.floats(name)?)),
+        kind if kind.starts_with('U') => Ok(npz.texts(name)?.values),
+        _ => Ok(as_texts(&npz.integers(name)?)),
+    }
+}
+
+fn as_texts<T: ToString>(array: &Array<T>) -> Vec<String> {
+    array.values.iter().map(ToString::to_string).collect()
+}
+
 /// Returns the column names of the array `votes` from `vote_names` or `votes_names`, or numbered ones.
 fn names_of_columns(npz: &mut Npz, array: &str, width: usize) -> anyhow::Result<Vec<String>> {
     let singular = array.strip_suffix('s').unwrap_or(array);
     for named in [format!("{array}_names"), format!("{singular}_names")] {
         if npz.names().contains(&named) && npz.summary(&named)?.shape == [width] {
-            let names = npz.texts(&named)?.values.into_iter();
+            let names = match npz.texts(&named) {
+                Ok(names) => names.values.into_iter(),
+                // An array of another kind names nothing.
+                Err(ArrayError::Type { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
             return Ok(names
                 .map(|name| name.trim_end_matches('\0').to_owned())
                 .collect());
