@@ -113,13 +113,7 @@ pub enum Command {
         page: Page,
     },
     /// Say what is installed and which devices and providers work
-    Doctor {
-        /// Graph file to scan for nodes that accept any TLS certificate
-        graph: Option<PathBuf>,
-        /// NATS server to test for use by edges between machines
-        #[arg(long, value_name = "URL")]
-        nats: Option<String>,
-    },
+    Doctor(DoctorArguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -179,6 +173,21 @@ pub struct NatsArguments {
     /// the graph's name]
     #[arg(long, value_name = "NAME", requires = "nats", value_parser = site_name)]
     pub site: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// Graph file to scan for nodes that accept any TLS certificate
+    pub graph: Option<PathBuf>,
+    /// NATS server to test for use by edges between machines; credentials are read as for `fermata run --nats`
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<String>,
+    /// Site that is to run there [default: the graph's name]
+    #[arg(long, value_name = "NAME", requires = "nats", value_parser = site_name)]
+    pub site: Option<String>,
+    /// Machine whose permissions to test: answers come to subjects of its own
+    #[arg(long, value_name = "MACHINE", requires = "nats")]
+    pub machine: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -54,9 +54,7 @@ fn carry_out(
         Command::Actors { name } => actors::actors(name.as_deref(), program),
         Command::Learn(command) => learn(command),
         Command::Schema => actors::schema(program),
-        Command::Doctor { graph, nats } => {
-            doctor::doctor(graph.as_deref(), nats.as_deref(), program)
-        }
+        Command::Doctor(arguments) => doctor::doctor(&arguments, program),
         Command::Reference { page } => reference::reference(page, program),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,14 +1,24 @@
 //! `fermata doctor`: reports what is installed and what works.
 
-use std::path::Path;
-
 use fermata_engine::{Graph, LoadOptions};
 
 #[cfg(feature = "live")]
 use crate::cli::FAILED;
-use crate::cli::SUCCESS;
+use crate::cli::{DoctorArguments, SUCCESS};
 use crate::print::print_line;
 use crate::program::Program;
+#[cfg(feature = "remote")]
+use {
+    fermata_engine::Codecs,
+    fermata_remote::{ServerFindings, examine},
+};
+
+/// A line of what was found: how good it is, what it is about, and the rest.
+type Line = (&'static str, &'static str, String);
+
+/// The site that is tested if none is named.
+#[cfg(feature = "remote")]
+const NO_SITE: &str = "doctor";
 
 /// Prints one line for each thing that graphs may need; fails if something is missing that every camera graph needs.
 /// For a given graph, lists the nodes that accept any certificate.
@@ -16,11 +26,7 @@ use crate::program::Program;
 /// # Errors
 /// Fails if a given graph cannot be read, a given server does not answer, or nothing can be printed. Missing parts are
 /// reported and set the exit code.
-pub(crate) fn doctor(
-    graph: Option<&Path>,
-    nats: Option<&str>,
-    program: &Program,
-) -> anyhow::Result<u8> {
+pub(crate) fn doctor(arguments: &DoctorArguments, program: &Program) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     print_line(&format!(
         "fermata {}, {cores} cores\n",
@@ -50,15 +56,17 @@ pub(crate) fn doctor(
         "{:<8} {:<14} for training, evaluation and export",
         "", ""
     ))?;
-    if let Some(address) = nats {
-        for (mark, name, text) in server(address)? {
+    let registry = (program.registry)();
+    let graph = arguments.graph.as_ref();
+    let graph = graph.map(|path| Graph::load(path, &registry, &LoadOptions::new("runs/doctor")));
+    let graph = graph.transpose()?;
+    if let Some(address) = &arguments.nats {
+        for (mark, name, text) in server(address, arguments, graph.as_ref())? {
             print_line(&format!("{mark:<8} {name:<14} {text}"))?;
         }
     }
-    if let Some(path) = graph {
-        let registry = (program.registry)();
-        let graph = Graph::load(path, &registry, &LoadOptions::new("runs/doctor"))?;
-        for node in unverified(&graph) {
+    if let Some(graph) = &graph {
+        for node in unverified(graph) {
             print_line(&format!(
                 "WARNING  {node:<14} accepts any certificate (`tls: {{verify: false}}`): an attacker on the network can read and change everything"
             ))?;
@@ -67,11 +75,22 @@ pub(crate) fn doctor(
     Ok(code)
 }
 
-/// Returns a NATS server's properties and permissions, one line each.
+/// Returns a NATS server's properties and the permissions that were tried, one line each.
 #[cfg(feature = "remote")]
-fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
-    let connection = crate::remote::open(address, "doctor", fermata_engine::Codecs::default())?;
-    let found = fermata_remote::examine(&connection);
+fn server(
+    address: &str,
+    arguments: &DoctorArguments,
+    graph: Option<&Graph>,
+) -> anyhow::Result<Vec<Line>> {
+    let named = arguments.site.as_ref();
+    let site = named.or(graph.map(|graph| &graph.name));
+    let machine = arguments.machine.as_deref();
+    if let (None, Some(machine)) = (site, machine) {
+        anyhow::bail!("--machine {machine}: name its site with --site, or the graph");
+    }
+    let name = site.map_or(NO_SITE, String::as_str);
+    let connection = crate::remote::open_part(address, name, machine, Codecs::default())?;
+    let found = examine(&connection);
     let mut lines = vec![(
         "ok",
         "nats",
@@ -80,7 +99,25 @@ fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, Stri
     let frame = "a raw frame of 1920 × 1080 is 6.2 MB";
     let payload = format!("{} bytes per message; {frame}", found.max_payload);
     lines.push(("ok", "max_payload", payload));
-    lines.push(match found.storage {
+    lines.extend(permissions(found, site.map(String::as_str)));
+    Ok(lines)
+}
+
+#[cfg(not(feature = "remote"))]
+fn server(_: &str, _: &DoctorArguments, _: Option<&Graph>) -> anyhow::Result<Vec<Line>> {
+    anyhow::bail!("--nats: {}", crate::remote::WITHOUT)
+}
+
+/// Returns what was tried with a user's permissions, and how that ended; `site` is the one that was named.
+#[cfg(feature = "remote")]
+fn permissions(found: ServerFindings, site: Option<&str>) -> Vec<Line> {
+    if let Err(reason) = found.answers {
+        let text = format!(
+            "the server's answers may not be received, so nothing else was tried: {reason}"
+        );
+        return vec![("-", "rights", text)];
+    }
+    let mut lines = vec![match found.storage {
         Ok(Some(most)) => ("ok", "storage", format!("{most} bytes for this account")),
         Ok(None) => ("ok", "storage", "as much as the server has".to_owned()),
         Err(reason) => (
@@ -88,29 +125,38 @@ fn server(address: &str) -> anyhow::Result<Vec<(&'static str, &'static str, Stri
             "storage",
             format!("the server does not report it: {reason}"),
         ),
-    });
+    }];
+    if let Some(site) = site {
+        lines.push(match found.may_read_run {
+            Ok(()) => (
+                "ok",
+                "rights",
+                format!("the record of the run of site `{site}` may be read, as every part must"),
+            ),
+            Err(reason) => (
+                "-",
+                "rights",
+                format!("the record of the run of site `{site}` cannot be read, as every part must: {reason}"),
+            ),
+        });
+    }
     lines.push(match found.may_make_stores {
         Ok(()) => (
             "ok",
             "rights",
-            "JetStream streams may be created, as needed by machines that receive packets"
-                .to_owned(),
+            "JetStream streams may be created, as machines that receive packets must".to_owned(),
         ),
-        Err(reason) => {
-            let enough = "enough for a machine that only sends, not for one that receives";
-            (
-                "-",
-                "rights",
-                format!("JetStream streams may not be created ({enough}): {reason}"),
-            )
-        }
+        Err(reason) => (
+            "-",
+            "rights",
+            format!(
+                "JetStream streams cannot be created, as machines that receive packets must (those that only send need not): {reason}"
+            ),
+        ),
     });
-    Ok(lines)
-}
-
-#[cfg(not(feature = "remote"))]
-fn server(_: &str) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
-    anyhow::bail!("--nats: {}", crate::remote::WITHOUT)
+    let rest = "not tried: to send and receive packets, and to register a part";
+    lines.push(("", "", rest.to_owned()));
+    lines
 }
 
 /// Returns the node instances whose settings turn certificate verification off.

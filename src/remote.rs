@@ -19,7 +19,7 @@ use {
     },
     std::collections::BTreeMap,
     std::sync::Arc,
-    std::time::Duration,
+    std::time::{Duration, Instant},
 };
 
 #[cfg(all(feature = "remote", feature = "live"))]
@@ -110,7 +110,7 @@ pub fn open(address: &str, site: &str, codecs: Codecs) -> anyhow::Result<Arc<Nat
 /// # Errors
 /// See [`open`].
 #[cfg(feature = "remote")]
-fn open_part(
+pub(crate) fn open_part(
     address: &str,
     site: &str,
     machine: Option<&str>,
@@ -257,14 +257,16 @@ pub(crate) fn steer(
         tracing::info!(
             "the site is draining: its sources end, and what they have sent still arrives"
         );
-        let streams = draining.snapshot().streams;
-        for stream in streams.iter().filter(|stream| stream.edge.is_none()) {
-            draining.remove_stream(&stream.name);
-        }
+        end_sources(&draining);
         // Streams of other machines end when those machines end them, which a dead one never does.
         let late = std::thread::Builder::new().name("drain".to_owned());
         let late = late.spawn(move || {
-            std::thread::sleep(patience);
+            let began = Instant::now();
+            while began.elapsed() < patience {
+                std::thread::sleep(DRAIN_AGAIN.min(patience));
+                // Somebody may have added one.
+                end_sources(&draining);
+            }
             draining.drain();
         });
         if let Err(error) = late {
@@ -293,6 +295,15 @@ pub(crate) fn steer(
         stopping.stop();
     };
     part.watch(drain, replaced);
+}
+
+/// Ends the streams whose sources are on this machine.
+#[cfg(feature = "remote")]
+fn end_sources(handle: &RunHandle) {
+    let streams = handle.snapshot().streams;
+    for stream in streams.iter().filter(|stream| stream.edge.is_none()) {
+        handle.remove_stream(&stream.name);
+    }
 }
 
 #[cfg(feature = "remote")]
@@ -404,6 +415,10 @@ pub(crate) fn of_site(report: Report, services: &Services, lives: &Option<Lives>
 /// Time after `run.drain` until a part with inlets in a drained site ends by itself.
 #[cfg(feature = "remote")]
 const LATE: Duration = Duration::from_secs(10);
+
+/// Interval at which a part that drains ends streams that were added meanwhile.
+#[cfg(feature = "remote")]
+const DRAIN_AGAIN: Duration = Duration::from_millis(500);
 
 /// Lives of a part, of which there are none without the feature `remote`.
 #[cfg(not(feature = "remote"))]

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
 
-use crate::command::{run_in, succeeded};
+use crate::command::{run_in, send, succeeded};
 use crate::nats_server::Server;
 use crate::site::{ONE_CAMERA, get, post, start, start_with_late_clock, start_with_page, succeeds};
 use crate::support::wait_until;
@@ -335,7 +335,21 @@ run: {clock: live, drain: 1h}
     wait_until("rows of the camera that was reopened", || {
         rows_of("server/faces.csv.part", "door.2") > 3
     });
+    // The gate has not ended for as long as the server has not, so that a stream can still be added there.
+    send(&server, "STOP");
     drain(folder, &url);
+    wait_until("the end of what the gate opened", || {
+        let answer = get(&page, "/snapshot");
+        let numbers = answer.split_once("\r\n\r\n").unwrap().1;
+        let numbers: serde_json::Value = serde_json::from_str(numbers).unwrap();
+        let streams = numbers["numbers"]["streams"].as_array().unwrap();
+        let is_over =
+            |stream: &serde_json::Value| stream["state"] == "over" || stream["name"] == "lamp";
+        streams.iter().all(is_over)
+    });
+    let answer = post(&page, "/streams/add", r#"{"name": "late", "uri": "3"}"#);
+    assert!(answer.ends_with("late begins\n"), "{answer}");
+    send(&server, "CONT");
     // Long before a drain gives up.
     wait_until("both ends", || {
         let has_ended = |machine: &str| folder.join(machine).join("report.json").exists();

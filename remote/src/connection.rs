@@ -15,6 +15,7 @@ use fermata_engine::Codecs;
 use fermata_engine::report::UnsentReport;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::claim::Claim;
 use crate::credentials::Credentials;
@@ -66,9 +67,17 @@ pub struct NatsConnection {
     pub(crate) losses: Losses,
     /// The server's last message about a missing permission.
     forbidden: Arc<Mutex<Option<Forbidden>>>,
-    ends: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    ends: Mutex<HashMap<String, KnownEnd>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+/// An end of an edge for one stream.
+struct KnownEnd {
+    /// Number of the stream in the run.
+    stream: u32,
+    end: Arc<dyn Any + Send + Sync>,
+    task: AbortHandle,
 }
 
 impl NatsConnection {
@@ -208,21 +217,32 @@ impl NatsConnection {
         lock(&self.claims).remove(subject)
     }
 
-    /// Returns the end of this name, made and started if there is none: an actor that is rebuilt continues with it.
+    /// Returns the end of this name, made and started if there is none: an actor that is rebuilt continues with it. One
+    /// that served a stream with another number is stopped first and replaced: that stream could not be added, and its
+    /// end would take packets that nobody handles.
     pub(crate) fn end<E: Any + Send + Sync>(
         &self,
         name: &str,
+        stream: u32,
         make: impl FnOnce() -> E,
         start: impl FnOnce(&Arc<E>) -> tokio::task::JoinHandle<()>,
     ) -> Arc<E> {
         let mut ends = lock(&self.ends);
-        let known = ends.get(name).cloned().and_then(|end| end.downcast().ok());
-        if let Some(end) = known {
-            return end;
+        if let Some(known) = ends.get(name) {
+            let end = Arc::clone(&known.end).downcast();
+            match end {
+                Ok(end) if known.stream == stream => return end,
+                _ => known.task.abort(),
+            }
         }
         let end = Arc::new(make());
-        ends.insert(name.to_owned(), Arc::clone(&end) as _);
         let task = start(&end);
+        let known = KnownEnd {
+            stream,
+            end: Arc::clone(&end) as _,
+            task: task.abort_handle(),
+        };
+        ends.insert(name.to_owned(), known);
         lock(&self.tasks).push(task);
         end
     }

@@ -97,14 +97,13 @@ impl Source for ReceivePackets {
         let store = StoreSpec::new(settings.full, settings.capacity, settings.window);
         let losses = nats.losses.of(&settings.edge, &stream.name);
         let end = nats.end(
-            // A second node that receives the same stream replaces the first one, which then reports it; so does the
-            // same node when a stream that could not be added is added again.
+            // A second node that receives the same stream replaces the first one, which then reports it.
             &format!(
-                "receive {} at {} ({})",
+                "receive {} at {}",
                 names.packets_of(&stream.name),
-                setup.node,
-                stream.id
+                setup.node
             ),
+            stream.id,
             || ReceivingEnd::new(names, &stream.name, store, setup, Arc::clone(&losses)),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&nats));

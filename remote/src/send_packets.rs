@@ -148,8 +148,8 @@ impl Actor for SendPackets {
                 .map(|age| u64::try_from(age.0.as_millis()).unwrap_or(u64::MAX)),
         };
         let end = connection.end(
-            // As where packets are received.
-            &format!("send {} ({})", names.packets_of(&stream.name), stream.id),
+            &format!("send {}", names.packets_of(&stream.name)),
+            stream.id,
             || SendingEnd::new(names, &stream.name, spec, setup.settled()),
             |end| {
                 let run = Arc::clone(end).run(Arc::clone(&connection));

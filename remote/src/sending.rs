@@ -355,6 +355,13 @@ impl SendingEnd {
         let written = write(&connection.jetstream, subject, bytes, Some(last.sequence)).await?;
         let sequence = written.ok_or("somebody else has begun to send this stream meanwhile")?;
         self.told.store(sequence, Ordering::Relaxed);
+        if last.value.is_some_and(|told| told.how > 0) {
+            tracing::error!(
+                stream = self.token,
+                "the stream had ended before this part was started again, and the part that receives it over {} has closed it: nothing of it is taken there until that part, too, is started again",
+                self.names.packets
+            );
+        }
         Ok(progress.incarnation)
     }
 }

@@ -21,7 +21,7 @@ use edges::server::{PATIENCE, Server};
 use fermata_engine::Codecs;
 use fermata_engine::testing::Collector;
 use fermata_remote::site::{self, PartSpec, SiteError, SitePart};
-use fermata_remote::{Credentials, NatsConnection, opened_streams};
+use fermata_remote::{Credentials, NatsConnection, examine, opened_streams};
 
 const EDGE: &str = "edge: numbers, window: 8";
 
@@ -145,6 +145,49 @@ fn a_part_with_a_cameras_rights_joins_comes_back_and_drains() {
         }
         connection.close(Duration::from_secs(5));
     }
+}
+
+#[test]
+fn a_machine_is_examined_with_its_own_permissions_and_only_what_was_tried_is_reported() {
+    let receives = r#"permissions: {subscribe: ["_INBOX.fermata.test.hall.>",
+      "fermata.test.numbers.progress.*", "fermata.test.hello.hall", "fermata.test.site.drain"]}"#;
+    let little = r#"permissions: {publish: ["x"], subscribe: ["_INBOX.fermata.test.yard.>"]}"#;
+    let server = server(&[
+        ("gate", camera("gate", "door")),
+        ("hall", receives.to_owned()),
+        ("yard", little.to_owned()),
+    ]);
+    let of = |user: &str, machine: &str| examine(&connect(&server, user, machine));
+    // What is forbidden is not answered, so each takes seconds.
+    let [hall, gate, yard, deaf] = std::thread::scope(|scope| {
+        let users = [
+            ("hall", "hall"),
+            ("gate", "gate"),
+            ("yard", "yard"),
+            ("hall", "gate"),
+        ];
+        let running = users.map(|(user, machine)| scope.spawn(move || of(user, machine)));
+        running.map(|one| one.join().expect("findings"))
+    });
+    assert_eq!((hall.answers, hall.may_read_run), (Ok(()), Ok(())));
+    assert_eq!(hall.may_make_stores, Ok(()));
+    assert!(hall.storage.is_ok());
+    let names = |missing: Result<(), String>, right: &str| {
+        let said = missing.expect_err(right);
+        let told = format!("Permissions Violation for {right}");
+        assert!(said.contains(&told), "{said}");
+    };
+    assert_eq!((gate.answers, gate.may_read_run), (Ok(()), Ok(())));
+    names(gate.may_make_stores, "Publish to \"$JS.API.STREAM.CREATE.");
+    assert_eq!(yard.answers, Ok(()));
+    names(
+        yard.may_read_run,
+        "Publish to \"$JS.API.STREAM.MSG.GET.fermata+test+site\"",
+    );
+    let inbox = "Subscription to \"_INBOX.fermata.test.gate.";
+    names(deaf.answers, inbox);
+    names(deaf.may_read_run, inbox);
+    names(deaf.may_make_stores, inbox);
 }
 
 #[test]

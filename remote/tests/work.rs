@@ -317,12 +317,17 @@ fn one_name_is_one_job_until_that_is_ended() {
     assert_eq!(known.map(|record| record.id).as_deref(), Some("one"));
     let second = begin(&server, "two", 1).map(drop);
     assert!(matches!(second, Err(WorkError::Taken { .. })), "{second:?}");
-    // Resuming it takes the same id.
+    // Resuming it takes the same id, once nobody else hands it out.
     let again = connect(&server);
+    let twice = begin_at(&again, "one", 1, PATIENCE).map(drop);
+    assert!(
+        matches!(twice, Err(WorkError::HandedOut { .. })),
+        "{twice:?}"
+    );
+    first_dies.close(Duration::ZERO);
     begin_at(&again, "one", 1, PATIENCE).unwrap();
     let (_of_worker, worker) = worker(&server, "a");
     // It is not removed as long as its coordinator answers.
-    first_dies.close(Duration::ZERO);
     let refused = end_job(&connection, &name()).unwrap_err();
     let said = refused.to_string();
     assert!(

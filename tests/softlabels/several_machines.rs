@@ -117,6 +117,15 @@ pub(super) fn late(data: &Data, out: &str) -> u64 {
         .sum()
 }
 
+/// Returns how many rows of workers a job's file counts; 0 before there is one.
+fn counted_rows(data: &Data, out: &str) -> u64 {
+    let text = fs::read_to_string(data.path(&format!("{out}/job.json"))).unwrap_or_default();
+    let file: Value = serde_json::from_str(&text).unwrap_or_default();
+    let workers = file["workers"].as_object().into_iter();
+    let workers = workers.flat_map(|workers| workers.values());
+    workers.filter_map(|worker| worker["rows"].as_u64()).sum()
+}
+
 #[test]
 fn an_export_on_two_workers_gives_the_bytes_of_one_machine() {
     let data = Data::new(60);
@@ -340,8 +349,13 @@ fn a_job_whose_coordinator_is_killed_goes_on_where_it_was() {
     let server = JobServer::start();
     let mut one = worker(&data, &server, "one", &[]);
     let mut job = coordinator(&data, &server, "shared", &["--lease", "5s"]);
-    wait_until("a result", || !commits(&data.path("shared")).is_empty());
+    // Recorded while the job runs, so a kill loses no more than the last second of it.
+    wait_until("a result that is counted", || {
+        counted_rows(&data, "shared") > 0
+    });
     job.kill();
+    let before = counted_rows(&data, "shared");
+    let done = commits(&data.path("shared"));
     let url = server.url();
     let resume = ["resume", &data.text("shared"), "--nats", &url, "--quiet"].map(str::to_owned);
     let is_done = || {
@@ -354,6 +368,11 @@ fn a_job_whose_coordinator_is_killed_goes_on_where_it_was() {
         Process::start(&data, "end", &end).child.wait().unwrap();
     } else {
         succeeds(&resume);
+        // The last of the eight units has four rows.
+        let rows = (0..8).filter(|unit| !done.contains(unit));
+        let rows = rows.map(|unit| if unit == 7 { 4_u64 } else { 8 });
+        let after = before + rows.sum::<u64>();
+        assert_eq!(counted_rows(&data, "shared"), after);
     }
     one.ends(0);
     assert_same(&data.files("alone"), &data.files("shared"));

@@ -1,10 +1,13 @@
 //! The sequence of files that a sink writes: when one is full, what the next is called, and how many are kept. Pure
-//! except for the removal of old ones. Without a limit there is one file, and a second one only after a failure.
+//! except for the search for those of an earlier life and the removal of old ones. Without a limit there is one file,
+//! and a second one only after a failure.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -91,8 +94,8 @@ pub(crate) struct Segments {
     /// Number of the last file that was kept, and of the next one.
     number: u32,
     next: u32,
-    /// Complete segments, which may be removed later.
-    complete: VecDeque<(PathBuf, FileBook)>,
+    /// Complete segments, which may be removed later: those of an earlier life first, which have no book in this run.
+    complete: VecDeque<(PathBuf, Option<FileBook>)>,
 }
 
 impl Segments {
@@ -108,10 +111,69 @@ impl Segments {
         }
     }
 
-    /// Takes into account that an earlier life of the part may have left files.
-    pub(crate) fn going_on(self, setup: &Setup) -> Self {
-        let life = setup.service::<Life>().filter(|life| life.number > 1);
-        Self { life, ..self }
+    /// Takes into account that an earlier life of the part may have left files: its finished segments are complete ones,
+    /// and numbers continue at its last unfinished segment or after its last finished one. Lower numbers may be free
+    /// because `keep` removed their segments.
+    ///
+    /// # Errors
+    /// Fails if the folder cannot be read.
+    pub(crate) fn going_on(mut self, setup: &Setup) -> Result<Self, ActorError> {
+        self.life = setup.service::<Life>().filter(|life| life.number > 1);
+        if self.are_many()
+            && let Some(life) = self.life()
+        {
+            let folder = match self.path.parent() {
+                Some(folder) if folder != Path::new("") => folder.to_owned(),
+                _ => PathBuf::from("."),
+            };
+            self.find_earlier(&folder, &life).map_err(|error| {
+                let folder = folder.display();
+                format!("cannot list `{folder}` to find the segments of the killed part: {error}")
+            })?;
+        }
+        Ok(self)
+    }
+
+    fn find_earlier(&mut self, folder: &Path, life: &Life) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            // The first file cannot be created either, and that error says so.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut finished = BTreeMap::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some(number) = self.number_in(&name) else {
+                continue;
+            };
+            let path = self.numbered(number);
+            let part = part_path(&path);
+            let is = |file: &Path| file.file_name() == Some(&*name) && file.is_file();
+            if is(&path) && life.wrote(&path).unwrap_or(true) {
+                self.number = self.number.max(number);
+                finished.insert(number, path);
+            } else if is(&part) && life.wrote(&part).unwrap_or(true) {
+                self.number = self.number.max(number.saturating_sub(1));
+            }
+        }
+        // Segments of other runs must not be removed.
+        let finished = finished.into_values();
+        let own = finished.filter(|path| life.wrote(path) == Some(true));
+        self.complete.extend(own.map(|path| (path, None)));
+        Ok(())
+    }
+
+    /// Returns the number in the name of a segment, finished or not; other names may have one too.
+    fn number_in(&self, name: &OsStr) -> Option<u32> {
+        let stem = self.path.file_stem()?.as_encoded_bytes();
+        let rest = name.as_encoded_bytes().strip_prefix(stem)?;
+        let digits = rest
+            .strip_prefix(b".")?
+            .split(|byte| *byte == b'.')
+            .next()?;
+        let number = std::str::from_utf8(digits).ok()?.parse::<u32>().ok()?;
+        (number > 0).then_some(number)
     }
 
     /// Returns the life of this part of a site, if an earlier one was killed.
@@ -119,10 +181,10 @@ impl Segments {
         self.life.clone()
     }
 
-    /// Returns the finished segments, from the first on.
+    /// Returns the segments that an earlier life finished and `keep` has not removed, from first to last.
     pub(crate) fn finished(&self) -> Vec<PathBuf> {
-        let numbered = (1..u32::MAX).map(|number| self.numbered(number));
-        numbered.take_while(|path| path.exists()).collect()
+        let earlier = self.complete.iter().filter(|(_, book)| book.is_none());
+        earlier.map(|(path, _)| path.clone()).collect()
     }
 
     /// Returns whether there may be more than one file.
@@ -184,13 +246,17 @@ impl Segments {
         let Some(keep) = self.keep else {
             return;
         };
-        self.complete.push_back((path, book));
+        self.complete.push_back((path, Some(book)));
         while self.complete.len() > keep as usize {
             let Some((oldest, book)) = self.complete.pop_front() else {
                 return;
             };
             match fs::remove_file(&oldest) {
-                Ok(()) => book.removed(),
+                Ok(()) => {
+                    if let Some(book) = book {
+                        book.removed();
+                    }
+                }
                 Err(error) => {
                     let path = oldest.display();
                     tracing::warn!("the old segment `{path}` cannot be removed: {error}");
@@ -202,9 +268,26 @@ impl Segments {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use fermata_engine::Services;
+    use fermata_engine::testing::setup;
     use fermata_files::{PartFile, Unfinished};
 
     use super::*;
+
+    /// Returns the segments of `faces.csv` for the second life of a part whose first life began at `since`.
+    fn of_second_life(folder: &Path, since: SystemTime) -> Segments {
+        let life = Life {
+            number: 2,
+            since: Some(since),
+            ..Life::default()
+        };
+        let setup = setup().with_services(Services::new().with(Arc::new(life)));
+        let limit = Some(SegmentLimit::Size(1));
+        let segments = Segments::new(&folder.join("faces.csv"), limit, Some(3));
+        segments.going_on(&setup).unwrap()
+    }
 
     #[test]
     fn a_limit_is_a_time_or_a_size() {
@@ -244,6 +327,75 @@ mod tests {
         spared.taken();
         assert_eq!(spared.next(), folder.path().join("b.0004.mp4"));
         assert!(!one.is_full(Duration::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn numbers_go_on_from_the_highest_of_an_earlier_life_although_low_ones_are_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let since = SystemTime::now();
+        let path = |name: &str| folder.path().join(name);
+        for other in [
+            "faces.csv",
+            "faces.12.csv",
+            "faces.0000.csv",
+            "faces.0009.txt",
+            "faces.0009.csv.2.part",
+            "faces.old.csv",
+            "places.0010.csv",
+        ] {
+            fs::write(path(other), "").unwrap();
+        }
+        let mut none = of_second_life(folder.path(), since);
+        assert_eq!(
+            (none.finished(), none.next()),
+            (vec![], path("faces.0001.csv"))
+        );
+        let finished = ["faces.0003.csv", "faces.0004.csv", "faces.0005.csv"].map(path);
+        for name in &finished {
+            fs::write(name, "").unwrap();
+        }
+        let mut behind = of_second_life(folder.path(), since);
+        assert_eq!(behind.next(), path("faces.0006.csv"));
+        // It had been killed while it wrote this one, and an even earlier one had failed.
+        for part in ["faces.0002.csv.part", "faces.0007.csv.part"] {
+            fs::write(path(part), "").unwrap();
+        }
+        let mut within = of_second_life(folder.path(), since);
+        assert_eq!(within.finished(), finished);
+        assert_eq!(within.next(), path("faces.0007.csv"));
+        within.taken();
+        assert_eq!(within.next(), path("faces.0008.csv"));
+    }
+
+    #[test]
+    fn segments_of_an_earlier_life_count_towards_keep_and_those_of_other_runs_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let since = SystemTime::now();
+        let path = |number: u32| folder.path().join(format!("faces.{number:04}.csv"));
+        let complete = |segments: &mut Segments| {
+            let next = segments.next();
+            fs::write(&next, "").unwrap();
+            segments.taken();
+            segments.completed(next.clone(), setup().file(&next, "rows"));
+        };
+        let left = || {
+            (1..9)
+                .filter(|number| path(*number).exists())
+                .collect::<Vec<_>>()
+        };
+        for number in 3..=5 {
+            fs::write(path(number), "").unwrap();
+        }
+        // For a run that begins in a minute, they are another run's.
+        let mut later = of_second_life(folder.path(), since + Duration::from_secs(60));
+        complete(&mut later);
+        assert_eq!(left(), [1, 3, 4, 5]);
+        fs::remove_file(path(1)).unwrap();
+        let mut segments = of_second_life(folder.path(), since);
+        complete(&mut segments);
+        assert_eq!(left(), [4, 5, 6]);
+        complete(&mut segments);
+        assert_eq!(left(), [5, 6, 7]);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Actor for WriteCsv {
         let mut actor = Self {
             file: None,
             segments: Segments::new(&settings.path, settings.segment, settings.keep)
-                .going_on(setup),
+                .going_on(setup)?,
             failed: None,
             settings,
             setup: setup.clone(),

@@ -74,7 +74,7 @@ impl Actor for WriteJsonl {
 
     fn create(settings: WriteJsonlSettings, setup: &Setup) -> Result<Self, ActorError> {
         Self::check(&settings)?;
-        let mut files = Segments::new(&settings.path, None, None).going_on(setup);
+        let mut files = Segments::new(&settings.path, None, None).going_on(setup)?;
         let life = files.life();
         if let Some(life) = &life {
             earlier::take_up(&settings.path, life, Form::Lines)?;

@@ -161,7 +161,7 @@ impl Actor for WriteVideo {
         Self::check(&settings)?;
         let mut actor = Self {
             segments: Segments::new(&settings.path, settings.segment, settings.keep)
-                .going_on(setup),
+                .going_on(setup)?,
             settings,
             setup: setup.clone(),
             file: None,

@@ -1,5 +1,6 @@
 //! A job's assets at the server, which are made, found and removed here and nowhere else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
@@ -11,6 +12,7 @@ use async_nats::jetstream::stream::{
     self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
 };
 use async_nats::jetstream::{self, ErrorCode, kv};
+use futures_util::TryStreamExt;
 
 use super::error::WorkError;
 use super::job_name::JobName;
@@ -79,6 +81,17 @@ impl Assets {
     /// Returns the unit of a subject.
     pub(crate) fn unit_of(&self, subject: &str) -> Option<u64> {
         subject.strip_prefix(&self.subject(""))?.parse().ok()
+    }
+
+    /// Returns the units in the queue.
+    pub(crate) async fn queued(&self) -> Result<BTreeSet<u64>, String> {
+        let subjects = self.units.info_with_subjects(self.subject("*")).await;
+        let mut subjects = subjects.map_err(|error| chain(&error))?;
+        let mut units = BTreeSet::new();
+        while let Some((subject, _)) = subjects.try_next().await.map_err(|error| chain(&error))? {
+            units.extend(self.unit_of(&subject));
+        }
+        Ok(units)
     }
 }
 
@@ -259,7 +272,8 @@ pub(crate) async fn missing(
     }
 }
 
-/// Checks that a job can be announced: that others can read its record, and that no other job has its name.
+/// Checks that a job can be announced: that others can read its record, and that no other job has its name. Returns the
+/// record of the same job, if it is announced already.
 ///
 /// # Errors
 /// One of these is not so, or the server does not answer.
@@ -267,7 +281,7 @@ pub(crate) async fn check(
     jetstream: &jetstream::Context,
     job: &JobName,
     record: &JobRecord,
-) -> Result<(), WorkError> {
+) -> Result<Option<JobRecord>, WorkError> {
     if let Err(error) = read::<JobRecord>(&to_bytes(record)) {
         return Err(WorkError::Unfit {
             reason: error.to_string(),
@@ -278,7 +292,7 @@ pub(crate) async fn check(
             job: job.to_string(),
             by: known.by,
         }),
-        _ => Ok(()),
+        known => Ok(known),
     }
 }
 
@@ -303,13 +317,33 @@ pub(crate) async fn announce(
         return Ok(());
     };
     match find(jetstream, job).await? {
-        Some(known) if known.id == record.id => Ok(()),
+        Some(known) if known == *record => Ok(()),
+        Some(known) if known.id == record.id => replace(jetstream, job, &jobs, record).await,
         Some(known) => Err(WorkError::Taken {
             job: job.to_string(),
             by: known.by,
         }),
         None => Err(server("announcing the job")(&error)),
     }
+}
+
+/// Replaces the record of a job that is resumed: somebody else hands it out now.
+async fn replace(
+    jetstream: &jetstream::Context,
+    job: &JobName,
+    jobs: &kv::Store,
+    record: &JobRecord,
+) -> Result<(), WorkError> {
+    let Some(entry) = entry(jetstream, job).await? else {
+        return Err(WorkError::NoJob {
+            job: job.to_string(),
+        });
+    };
+    let bytes = to_bytes(record).into();
+    let written = jobs.update(job.as_str(), bytes, entry.sequence).await;
+    written
+        .map(drop)
+        .map_err(|error| server("announcing the job")(&error))
 }
 
 /// Removes the job of this id. Another job that has taken its name stays.

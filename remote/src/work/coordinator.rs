@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::{Notify, watch};
 
 use super::assets::{
@@ -19,7 +19,7 @@ use super::error::{NoResult, WorkError};
 use super::handed_out::{Left, Returned, Units};
 use super::job_name::JobName;
 use super::performing::{Held, held};
-use super::presence::{answer, hear_questions};
+use super::presence::{answer, hear_questions, is_handed_out};
 use super::records::{
     JobRecord, Outcome, Record, ResultRecord, Tries, WorkerReport, read, to_bytes,
 };
@@ -31,6 +31,8 @@ use crate::lock::lock;
 
 /// Polling interval for what is handed out, when no message comes.
 const LOOK: Duration = Duration::from_millis(500);
+/// Polling interval for units in the queue: whether too many attempts at them have failed.
+const LOOK_AT_ALL: Duration = Duration::from_secs(2);
 /// Least time between two polls, however many messages come.
 const BREATH: Duration = Duration::from_millis(10);
 /// Time limit for workers to report that they leave.
@@ -74,7 +76,8 @@ impl Coordinator {
     /// Begins a job, or resumes the one with the same id. A result of more than `most_bytes` is rejected.
     ///
     /// # Errors
-    /// The record is not one that workers can read, another job has the name, or the server cannot do it.
+    /// The record is not one that workers can read, another job has the name, another coordinator hands it out, or the
+    /// server cannot do it.
     pub fn begin(
         connection: &Arc<NatsConnection>,
         job: &JobName,
@@ -84,7 +87,15 @@ impl Coordinator {
         let jetstream = &connection.jetstream;
         let client = &connection.client;
         let (assets, questions, reports) = connection.block_on(async {
-            check(jetstream, job, &record).await?;
+            // Somebody may hand it out from a copy of its folder.
+            if let Some(known) = check(jetstream, job, &record).await?
+                && is_handed_out(client, &known.id).await
+            {
+                return Err(WorkError::HandedOut {
+                    job: job.to_string(),
+                    by: known.by,
+                });
+            }
             // The name comes last: workers look for it, and then find everything else there.
             let assets = make(jetstream, &record).await?;
             let questions = hear_questions(client, &record.id).await?;
@@ -256,6 +267,7 @@ impl Coordinator {
             let mut link = self.connection.link.clone();
             let meant_ms = (LOOK + BREATH).as_millis() as u64;
             let mut last_ms = self.now_ms();
+            let mut all_at_ms = 0;
             loop {
                 // If this process was stopped, it polls much later than it meant to.
                 let now_ms = self.now_ms();
@@ -263,11 +275,15 @@ impl Coordinator {
                     lock(&self.state).heard.was_deaf(now_ms);
                 }
                 last_ms = now_ms;
-                if let Err(reason) = self.look_once().await {
+                let all = now_ms >= all_at_ms;
+                if let Err(reason) = self.look_once(all).await {
                     self.hindered(&reason);
                     tokio::time::sleep(LOOK).await;
                 } else {
                     lock(&self.state).hindrance.goes_on();
+                    if all {
+                        all_at_ms = now_ms + LOOK_AT_ALL.as_millis() as u64;
+                    }
                 }
                 tokio::select! {
                     () = self.nudge.notified() => {}
@@ -308,7 +324,8 @@ impl Coordinator {
         self.changed.notify_all();
     }
 
-    async fn look_once(&self) -> Result<(), String> {
+    /// Polls the units that are out and not in the queue, or `all` that are out.
+    async fn look_once(&self, all: bool) -> Result<(), String> {
         let (out, leaving) = {
             let state = lock(&self.state);
             (state.out(), state.leaving())
@@ -320,21 +337,12 @@ impl Coordinator {
             return Ok(());
         }
         // The queue first: a unit that has left it has an outcome by then.
-        let queued = self.queued().await?;
-        let looked = out.into_iter().map(|unit| self.look_at(unit, &queued));
+        let queued = self.assets.queued().await?;
+        let out = out.into_iter();
+        // Most units that are out wait for a worker or are being computed: what became of those is looked at less often.
+        let looked_at = out.filter(|unit| all || !queued.contains(unit));
+        let looked = looked_at.map(|unit| self.look_at(unit, &queued));
         join_all(looked).await.into_iter().collect()
-    }
-
-    /// Returns the units in the queue.
-    async fn queued(&self) -> Result<BTreeSet<u64>, String> {
-        let all = self.assets.subject("*");
-        let subjects = self.assets.units.info_with_subjects(all).await;
-        let mut subjects = subjects.map_err(|error| chain(&error))?;
-        let mut units = BTreeSet::new();
-        while let Some((subject, _)) = subjects.try_next().await.map_err(|error| chain(&error))? {
-            units.extend(self.assets.unit_of(&subject));
-        }
-        Ok(units)
     }
 
     async fn read<R: Record>(&self, key: String) -> Result<Option<R>, String> {

@@ -37,7 +37,8 @@ pub(super) async fn answer(client: &Client, mut questions: Subscriber) {
     }
 }
 
-async fn is_handed_out(client: &Client, id: &str) -> bool {
+/// Returns whether a job's coordinator answers.
+pub(super) async fn is_handed_out(client: &Client, id: &str) -> bool {
     client.request(asked_at(id), Bytes::new()).await.is_ok()
 }
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fermata_engine::testing::{ActorDriver, capture, input, setup, stream};
-use fermata_engine::{Capture, End};
+use fermata_engine::{Capture, End, Life, Services};
 use fermata_vision::{Expression, Face, Frame, GroundTruth, Rect, TrueFace};
 use tempfile::TempDir;
 
@@ -306,6 +306,48 @@ fn segments_are_whole_tables_and_only_the_newest_are_kept() {
         rows += text.lines().count() - 1;
     }
     assert_eq!(rows, 8 + 4);
+}
+
+#[test]
+fn a_killed_parts_segments_go_on_after_the_last_settled_row_although_low_numbers_are_gone() {
+    let folder = TempDir::new().unwrap();
+    let life = Life {
+        number: 2,
+        settled: BTreeMap::from([("lobby".to_owned(), 4)]),
+        since: Some(SystemTime::now()),
+    };
+    // `keep` had removed 0001 and 0002, and the part was killed while it wrote 0006.
+    for (name, sequences) in [
+        ("faces.0003.csv", 0..1),
+        ("faces.0004.csv", 1..3),
+        ("faces.0005.csv", 3..5),
+        ("faces.0006.csv.part", 5..7),
+    ] {
+        let rows = sequences.map(|sequence| format!("lobby,1,{sequence},0.000\n"));
+        let text = format!("{HEADER_LINE}\n{}", rows.collect::<String>());
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let settings = WriteCsvSettings {
+        segment: Some(SegmentLimit::Time(Duration::from_secs(600))),
+        keep: Some(3),
+        ..settings(&folder.path().join("faces.csv"))
+    };
+    let setup = setup().with_services(Services::new().with(Arc::new(life)));
+    let mut actor = ActorDriver::<WriteCsv>::create(settings, setup).unwrap();
+    for sequence in 4..8 {
+        send(&mut actor, at("lobby", sequence), frame(vec![], None)).unwrap();
+    }
+    actor.finish(End::default()).unwrap();
+    let mut left = names(&folder);
+    left.sort();
+    assert_eq!(left, ["faces.0004.csv", "faces.0005.csv", "faces.0006.csv"]);
+    let sequences = left.iter().flat_map(|name| {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        let cells = text.lines().skip(1).map(|row| row.split(',').nth(2));
+        let numbers = cells.map(|cell| cell.unwrap().parse().unwrap());
+        numbers.collect::<Vec<u64>>()
+    });
+    assert_eq!(sequences.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[test]
