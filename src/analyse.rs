@@ -80,7 +80,7 @@ pub(crate) fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow
         serve: ServeArguments::default(),
         summary: false,
     };
-    let code = match run_job(job, registry) {
+    let ran = match run_job(job, registry) {
         Err(error) if refusals::of_start(&error, &plan) => return Ok(REFUSED),
         ran => ran?,
     };
@@ -88,7 +88,7 @@ pub(crate) fn analyse(arguments: &AnalyseArguments, program: &Program) -> anyhow
     if table.is_file() {
         tell(arguments, &inputs, &out, &table)?;
     }
-    Ok(code)
+    Ok(ran.code)
 }
 
 /// Writes and prints the summary.

@@ -89,7 +89,8 @@ pub fn run(arguments: &RunArguments, program: &Program) -> anyhow::Result<u8> {
         serve: arguments.serve.clone(),
         summary: true,
     };
-    Ok(remote.close(run_job(job, registry)?))
+    let ran = run_job(job, registry)?;
+    Ok(remote.close(ran.code))
 }
 
 /// A graph that a command runs.
@@ -128,13 +129,21 @@ pub struct Watching {
 /// See [`Job::says`].
 pub type Says = Box<dyn Fn() -> Option<String>>;
 
+/// A run that has ended.
+pub struct Ran {
+    /// The exit code.
+    pub code: u8,
+    /// Locks the run folder until it is dropped, so that a command can write its results there.
+    pub lock: Arc<FolderLock>,
+}
+
 /// Runs a graph to its end as `fermata run` does, with the same table, report and exit codes. What the run writes last
 /// is on disk when this returns.
 ///
 /// # Errors
 /// Fails if nothing was started, with [`NotStarted`] if that has been reported. Later failures are reported and set the
 /// exit code.
-pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
+pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<Ran> {
     let Job {
         graph,
         taking,
@@ -205,7 +214,10 @@ pub fn run_job(job: Job, registry: Registry) -> anyhow::Result<u8> {
     drop(served);
     progress.end();
     let traced = trace.map(Trace::finish);
-    Ok(end(&folder, &report, summed_up, traced, interrupts.count()))
+    Ok(Ran {
+        code: end(&folder, &report, summed_up, traced, interrupts.count()),
+        lock: folder.into_lock(),
+    })
 }
 
 /// Writes and shows the results of the run. If one part cannot be shown, the others still are.

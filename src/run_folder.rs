@@ -97,6 +97,11 @@ impl RunFolder {
         &self.path
     }
 
+    /// Returns the lock: nothing of the run itself is written any more.
+    pub(crate) fn into_lock(self) -> Arc<FolderLock> {
+        self.lock
+    }
+
     /// Opens the log for appending.
     pub(crate) fn log(&self) -> anyhow::Result<fs::File> {
         let path = self.path.join(LOG);

@@ -119,14 +119,6 @@ pub(crate) fn ended(mut command: Command) -> Ended {
     }
 }
 
-/// Sends a signal to a process.
-pub(crate) fn send(child: &Child, signal: &str) {
-    let number = child.id().to_string();
-    let mut kill = Command::new("kill");
-    kill.args([format!("-{signal}"), number]);
-    assert!(kill.status().unwrap().success());
-}
-
 /// Returns how many frames of a video can be decoded: 0 for an empty file, otherwise ffprobe's count.
 #[track_caller]
 pub(crate) fn frames(video: &Path) -> u64 {

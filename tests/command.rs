@@ -73,14 +73,16 @@ pub(crate) fn start_unheard(arguments: &[impl AsRef<str>]) -> Child {
 
 /// Interrupts a program (Ctrl-C) and waits until it has ended.
 pub(crate) fn interrupt(mut child: Child) -> ExitStatus {
-    send(&child, "-INT");
+    send(&child, "INT");
     child.wait().expect("its end")
 }
 
-fn send(child: &Child, signal: &str) {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args([signal, &pid]).status();
-    assert!(sent.expect("kill").success());
+/// Sends a signal, such as INT.
+#[track_caller]
+pub(crate) fn send(child: &Child, signal: &str) {
+    let mut kill = Command::new("kill");
+    kill.args([format!("-{signal}"), child.id().to_string()]);
+    assert!(kill.status().expect("kill").success());
 }
 
 /// Pauses a program that holds a folder and asserts that resuming the folder is refused: one error, and all files
@@ -88,7 +90,7 @@ fn send(child: &Child, signal: &str) {
 #[cfg(feature = "learn")]
 #[track_caller]
 pub(crate) fn is_not_resumed_while_it_goes_on(mut child: Child, folder: &Path) {
-    send(&child, "-STOP");
+    send(&child, "STOP");
     crate::support::wait_until("all of its threads to stand still", || stands_still(&child));
     let before = crate::support::contents(folder);
     let (code, text, errors) = run(&["resume", &folder.display().to_string()]);

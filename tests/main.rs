@@ -103,6 +103,8 @@ mod training;
 #[path = "../examples/unit_job.rs"]
 mod unit_job;
 mod units;
+#[cfg(feature = "learn")]
+mod unpacking;
 mod watching;
 
 #[cfg(feature = "live")]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::abuse::send;
+use crate::command::send;
 use crate::skipped::data;
 use crate::support::{card_of_mini_xception, fermata, wait_until};
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Stdio;
 
-use super::{GRAPH, Place, frames, rows, send};
+use super::{GRAPH, Place, frames, rows};
+use crate::command::send;
 use crate::skipped::data;
 use crate::support::{card_of_mini_xception, wait_until};
 

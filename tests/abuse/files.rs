@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{GRAPH, Place, frames, rows, send};
+use super::{GRAPH, Place, frames, rows};
+use crate::command::send;
 
 const LONG: [&str; 4] = ["--set", "nodes.s.count=100000", "--set", "run.clock=live"];
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{Place, rows, send};
+use super::{Place, rows};
+use crate::command::send;
 
 const REPLAY: &str = "\
 fermata: 1

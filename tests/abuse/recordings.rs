@@ -6,7 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Place, assert_files_as_reported, frames, send};
+use super::{Place, assert_files_as_reported, frames};
+use crate::command::send;
 use crate::support::wait_until;
 
 const GRAPH: &str = "\

@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use super::{Ended, GRAPH, Place, rows, send};
+use super::{Ended, GRAPH, Place, rows};
+use crate::command::send;
 use crate::disk::on_a_small_disk;
 use crate::support::wait_until;
 

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::soak;
-use crate::abuse::{Place, frames, rows, send};
+use crate::abuse::{Place, frames, rows};
+use crate::command::send;
 
 /// Four cameras, each with a table and a video.
 const GRAPH: &str = "\

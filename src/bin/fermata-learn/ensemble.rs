@@ -46,9 +46,9 @@ pub(crate) fn ensemble_search(arguments: &EnsembleSearchArguments) -> anyhow::Re
     let out = absolute(out)?;
     let rows = JobRows { all: rows, done: 0 };
     let run = GraphRun::new(&text, Taking::Afresh(out.clone()), given.quiet);
-    let code = run.of(Some(rows)).reading(manifests).run()?;
-    if code != SUCCESS {
-        return Ok(code);
+    let ran = run.of(Some(rows)).reading(manifests).run()?;
+    if ran.code != SUCCESS {
+        return Ok(ran.code);
     }
     let names: Vec<String> = teachers.0.keys().cloned().collect();
     let predictions = predictions_of(&names, &out)?;

@@ -14,9 +14,10 @@ use fermata::cli::SUCCESS;
 use fermata::documents::make_folder;
 use fermata::evaluate_cli::EvaluateArguments;
 use fermata::print::{complain, print};
+use fermata::run::Ran;
 use fermata::spared_inputs::refuse_to_write_over;
 use fermata_files::{is_same_file, remove_earlier};
-use fermata_learn::calibration::fit_temperature;
+use fermata_learn::calibration::{Temperature, fit_temperature};
 use fermata_learn::charts::{confusion_matrix, reliability_diagram};
 use fermata_learn::evaluation::{Evaluation, Measured, rows_fitted_and_evaluated};
 use fermata_learn::predictions::Predictions;
@@ -46,40 +47,17 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
             more.len()
         ),
     };
-    let answer = match (&arguments.predictions, of_model, of_softlabels) {
-        (Some(path), ..) => Answer {
-            predictions: read(path)?,
-            validation: arguments.calibrate_on.as_deref().map(read).transpose()?,
-            source: None,
-        },
-        (None, Some(model), _) => match ask(model, arguments, &classes)? {
-            Err(code) => return Ok(code),
-            Ok(answer) => answer,
-        },
-        (None, None, Some(folder)) => of_softlabels::read(folder, arguments)?,
-        (None, None, None) => bail!("name predictions, softlabels, or a model and a manifest"),
+    // Keeps the folder of a model's run locked until everything is written.
+    let (ran, answer) = match answer_of(arguments, &classes)? {
+        (Some(failed), None) => return Ok(failed.code),
+        (ran, answer) => (
+            ran,
+            answer.context("name predictions, softlabels, or a model and a manifest")?,
+        ),
     };
-    let (predictions, validation) = (answer.predictions, answer.validation);
-    let temperature = match validation {
-        Some(validation) => {
-            let shared = rows_fitted_and_evaluated(&predictions, &validation)
-                .context("--calibrate-on names rows that are evaluated")?;
-            if shared > 0 {
-                complain(&format!(
-                    "warning: {shared} of the {} rows are among those of --calibrate-on",
-                    predictions.len()
-                ));
-            }
-            if validation.classes() != predictions.classes() {
-                bail!(
-                    "the predictions of --calibrate-on have other classes: {}",
-                    validation.classes().join(", ")
-                );
-            }
-            Some(fit_temperature(&validation))
-        }
-        None => None,
-    };
+    let predictions = answer.predictions;
+    let temperature = answer.validation.map(|rows| fitted(&predictions, &rows));
+    let temperature = temperature.transpose()?;
     let mut evaluation = Evaluation::of(&predictions, temperature, other.as_ref())?;
     evaluation.source = answer.source;
     make_folder(&arguments.out)?;
@@ -94,9 +72,52 @@ pub(crate) fn evaluate(arguments: &EvaluateArguments) -> anyhow::Result<u8> {
         predictions.write_npz(&kept)?;
     }
     write(&arguments.out, &evaluation)?;
+    drop(ran);
     print(&summary(&evaluation))?;
     print(&format!("\nwritten to {}\n", arguments.out.display()))?;
     Ok(SUCCESS)
+}
+
+/// Returns the predictions to evaluate. Those of a model come with the run that made them, or without them if it failed.
+fn answer_of(
+    arguments: &EvaluateArguments,
+    classes: &[String],
+) -> anyhow::Result<(Option<Ran>, Option<Answer>)> {
+    let read = |path: &Path| Predictions::read(path, classes);
+    if let Some(path) = &arguments.predictions {
+        let answer = Answer {
+            predictions: read(path)?,
+            validation: arguments.calibrate_on.as_deref().map(read).transpose()?,
+            source: None,
+        };
+        return Ok((None, Some(answer)));
+    }
+    if let Some(model) = &arguments.model {
+        let (ran, answer) = ask(model, arguments, classes)?;
+        return Ok((Some(ran), answer));
+    }
+    let of_softlabels = arguments.softlabels.as_deref();
+    let answer = of_softlabels.map(|folder| of_softlabels::read(folder, arguments));
+    Ok((None, answer.transpose()?))
+}
+
+/// Fits a temperature on validation rows.
+fn fitted(predictions: &Predictions, validation: &Predictions) -> anyhow::Result<Temperature> {
+    let shared = rows_fitted_and_evaluated(predictions, validation)
+        .context("--calibrate-on names rows that are evaluated")?;
+    if shared > 0 {
+        complain(&format!(
+            "warning: {shared} of the {} rows are among those of --calibrate-on",
+            predictions.len()
+        ));
+    }
+    if validation.classes() != predictions.classes() {
+        bail!(
+            "the predictions of --calibrate-on have other classes: {}",
+            validation.classes().join(", ")
+        );
+    }
+    Ok(fit_temperature(validation))
 }
 
 /// Refuses to overwrite inputs; only the predictions being evaluated may be at the place where they would be kept.

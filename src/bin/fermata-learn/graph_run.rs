@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fermata::cli::ServeArguments;
-use fermata::run::{Job, JobRows, Says, Taking, Watching, run_job};
+use fermata::run::{Job, JobRows, Ran, Says, Taking, Watching, run_job};
 use fermata_engine::{Graph, LoadOptions, Services};
 use fermata_files::FolderLock;
 use fermata_jobs::manifests::Manifests;
@@ -97,7 +97,7 @@ impl<'a> GraphRun<'a> {
         self.quiet
     }
 
-    pub(crate) fn run(self) -> anyhow::Result<u8> {
+    pub(crate) fn run(self) -> anyhow::Result<Ran> {
         let registry = (PROGRAM.registry)();
         let mut options = LoadOptions::new(self.folder());
         options.overrides.set = self.set;

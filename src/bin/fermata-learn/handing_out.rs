@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use fermata::documents::{read_json, write_json};
@@ -30,6 +30,8 @@ use crate::workers_shown::{ended, measures_of, said, workers_of};
 
 /// Maximum number of workers lost over one unit.
 const TRIES: u32 = 3;
+/// Time between two notes of how much of each worker was used.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// A job file in its folder.
 #[derive(Clone, Serialize, Deserialize)]
@@ -160,7 +162,7 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
         file.id = fresh_id()?;
     }
     let coordinator = begin(&connection, &job, &file, run.all_rows())?;
-    let code = lend(run, &coordinator, &file, nats).run();
+    let ran = lend(run, &coordinator, &file, nats).run();
     if let Err(error) = coordinator.close() {
         complain(&format!(
             "warning: the job could not be removed from the server: {error}"
@@ -171,10 +173,10 @@ fn run_with(nats: &str, run: GraphRun<'_>, mut file: JobFile) -> anyhow::Result<
     if folder.join(SHARED).is_file() {
         file.with(&now).write(&folder)?;
     }
-    if !is_quiet && code.is_ok() {
+    if !is_quiet && ran.is_ok() {
         complain(&ended(&now));
     }
-    code
+    Ok(ran?.code)
 }
 
 /// Starts the job of `rows` rows at the server.
@@ -210,7 +212,7 @@ fn lend<'a>(
     let over = Over {
         resume: format!("fermata resume {} --nats {nats}", run.folder().display()),
         coordinator: Arc::clone(coordinator),
-        known: Mutex::default(),
+        noted: Mutex::default(),
         folder: run.folder().to_owned(),
         file: file.clone(),
     };
@@ -235,24 +237,61 @@ fn lend<'a>(
 /// The job at the server and its file here.
 struct Over {
     coordinator: Arc<Coordinator>,
-    /// Workers named in the file.
-    known: Mutex<BTreeSet<String>>,
+    noted: Mutex<Noted>,
     folder: PathBuf,
     file: JobFile,
     /// The command that resumes a job that was removed from the server.
     resume: String,
 }
 
+/// What the file holds.
+#[derive(Default)]
+struct Noted {
+    /// Workers named in it.
+    workers: BTreeSet<String>,
+    /// When counts were last written to it.
+    counted: Option<Instant>,
+    /// Whether results have been used since.
+    is_behind: bool,
+    has_failed: bool,
+}
+
 impl Over {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        self.file.with(&self.coordinator.now()).write(&self.folder)
+    }
+
     /// Records that a worker takes part, before its results are used.
     fn takes_part(&self, worker: &str) -> Result<(), ActorError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.insert(worker.to_owned()) {
-            self.file
-                .with(&self.coordinator.now())
-                .write(&self.folder)?;
+        let mut noted = self.noted();
+        if noted.workers.insert(worker.to_owned()) {
+            self.write()?;
         }
         Ok(())
+    }
+
+    /// Records how much of each worker was used, at most once a second: a command that is killed loses no more of it.
+    fn note_counts(&self, noted: &mut Noted) {
+        let is_due = noted
+            .counted
+            .is_none_or(|counted| counted.elapsed() >= NOTE_EVERY);
+        if !noted.is_behind || !is_due {
+            return;
+        }
+        noted.counted = Some(Instant::now());
+        let written = self.write();
+        noted.is_behind = written.is_err();
+        if let Err(error) = written
+            && !std::mem::replace(&mut noted.has_failed, true)
+        {
+            tracing::warn!(
+                "cannot record in `{SHARED}` how much of each worker was used; it would be unknown if this command were killed: {error:#}"
+            );
+        }
     }
 }
 
@@ -266,6 +305,8 @@ impl HandsOut for Over {
     }
 
     fn result(&self, unit: usize, most: Duration) -> Result<Option<Returned>, ActorError> {
+        // The last of several results that came at once is recorded even if the next one takes long.
+        self.note_counts(&mut self.noted());
         let result = self.coordinator.result(unit as u64, most);
         let result = result.map_err(|reason| match reason {
             NoResult::JobGone { .. } => format!("{reason}; continue with `{}`", self.resume),
@@ -283,6 +324,9 @@ impl HandsOut for Over {
 
     fn taken(&self, unit: usize, rows: usize) {
         self.coordinator.taken(unit as u64, rows as u64);
+        let mut noted = self.noted();
+        noted.is_behind = true;
+        self.note_counts(&mut noted);
     }
 
     fn reject(&self, unit: usize, reason: &str) {

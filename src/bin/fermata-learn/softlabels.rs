@@ -91,7 +91,8 @@ pub(crate) fn softlabels(arguments: &SoftlabelsArguments) -> anyhow::Result<u8> 
             let taking = Taking::Afresh(lock.folder().to_owned());
             let run = GraphRun::new(&text, taking, given.quiet).owning(&lock);
             let run = run.of(Some(rows)).reading(manifests);
-            run.served(arguments.serve.clone()).run()
+            let ran = run.served(arguments.serve.clone()).run();
+            ran.map(|ran| ran.code)
         }
         Some(_) => shared_job::hand_out(arguments, plan, rows, manifests, &lock),
     };
@@ -204,7 +205,7 @@ pub(crate) fn resume(
     let run = GraphRun::new(&text, Taking::Again(folder), quiet).owning(&lock);
     let run = run.of(rows).setting(set);
     match (nats, is_shared) {
-        (None, false) => run.run(),
+        (None, false) => Ok(run.run()?.code),
         (Some(nats), true) => shared_job::resume(nats, run),
         (None, true) => bail!(
             "the softlabels in {shown} are computed by workers: give their server with --nats"

@@ -127,8 +127,8 @@ fn run(
         serve: ServeArguments::default(),
         summary: true,
     };
-    let code = run_job(job, registry)?;
-    if code == SUCCESS {
+    let ran = run_job(job, registry)?;
+    if ran.code == SUCCESS {
         let path = folder.path().display();
         let best = folder.progress()?.best;
         let best = best.context("no epoch was completed")?;
@@ -137,7 +137,7 @@ fn run(
             best.epoch
         ))?;
     }
-    Ok(code)
+    Ok(ran.code)
 }
 
 /// Formats the status of a training.

@@ -1,7 +1,7 @@
 //! How a job's workers are shown: a line in the table, a table on the page, measures at `/metrics`, a line at the end.
 //! Owns no state.
 
-use fermata_remote::work::{JobNow, WorkerNow};
+use fermata_remote::work::{Counted, JobNow, WorkerNow};
 use fermata_serve::{Family, Measure, WorkerNumbers};
 
 /// Maximum number of workers shown individually at `/metrics`.
@@ -33,11 +33,11 @@ const REFUSED: Family = Family::gauge(
 );
 const WORKER_ROWS: Family = Family::counter(
     "fermata_job_worker_rows_total",
-    "Accepted rows that a worker has computed.",
+    "Rows that a worker has computed and that were used.",
 );
 const WORKER_RATE: Family = Family::gauge(
     "fermata_job_worker_rows_per_second",
-    "The same, per second since the worker was first heard from.",
+    "Rows that a worker has computed, used or not, per second since it was first heard from.",
 );
 const WORKER_LAGS: Family = Family::gauge(
     "fermata_job_worker_lags",
@@ -72,12 +72,13 @@ pub(crate) fn measures_of(now: &JobNow) -> Vec<Measure> {
         of_job(&REFUSED, refused.len() as f64),
     ];
     for worker in taking_part.into_iter().take(MOST_SHOWN) {
-        measures.extend(measures_of_worker(worker));
+        let counted = now.counted.get(&worker.report.worker).copied();
+        measures.extend(measures_of_worker(worker, counted.unwrap_or_default()));
     }
     measures
 }
 
-fn measures_of_worker(worker: &WorkerNow) -> [Measure; 5] {
+fn measures_of_worker(worker: &WorkerNow, counted: Counted) -> [Measure; 5] {
     let report = &worker.report;
     let ages_ms = report.working.iter().map(|(_, ms)| *ms);
     let oldest_s = ages_ms.max().unwrap_or(0) as f64 / 1000.0;
@@ -87,7 +88,7 @@ fn measures_of_worker(worker: &WorkerNow) -> [Measure; 5] {
         value,
     };
     [
-        measure(&WORKER_ROWS, report.rows as f64),
+        measure(&WORKER_ROWS, counted.rows as f64),
         measure(&WORKER_RATE, worker.rows_per_s),
         measure(&WORKER_LAGS, f64::from(u8::from(worker.lags))),
         measure(&WORKER_SILENT, worker.silent_s),
@@ -190,7 +191,6 @@ fn counts(now: &JobNow) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use fermata_remote::work::Counted;
     use fermata_remote::work::records::WorkerReport;
 
     use super::*;
@@ -209,6 +209,7 @@ mod tests {
         let working = WorkerReport {
             working: vec![(7, 400), (9, 1500)],
             units: 5,
+            rows: 40,
             ..WorkerReport::default()
         };
         let refused = WorkerReport {
@@ -244,6 +245,11 @@ mod tests {
         assert_eq!((&*first.in_hand, first.oldest_unit_s), (&[7, 9][..], 1.5));
         // What counts here, not what the worker reports.
         assert_eq!((first.units, first.rows), (3, 24));
+        let measures = measures_of(&now);
+        let mut of_it = measures
+            .iter()
+            .filter(|measure| measure.labels == [("worker", "e".to_owned())]);
+        assert_eq!(of_it.next().map(|rows| rows.value), Some(24.0));
         assert_eq!(shown[3].reason.as_deref(), Some("other weights"));
     }
 

@@ -90,7 +90,7 @@ fn take_part(
     let looked_at = Arc::clone(&worker);
     let says = move || Some(progress_of(&looked_at.report()));
     let text = plan.at_a_worker(arguments.readers);
-    let code = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)
+    let ran = GraphRun::new(&text, Taking::Afresh(out), arguments.quiet)
         .reading(manifests)
         .lending(
             |services| services.with(giver).with(aligned),
@@ -108,7 +108,7 @@ fn take_part(
             "this worker stops, since it was given a unit again that it had failed over, or whose result was not used: {reason}; its log and report name calls that failed, and if there are none, its data or its machine differ from the coordinator's; other workers continue"
         );
     }
-    code
+    Ok(ran?.code)
 }
 
 fn progress_of(report: &WorkerReport) -> String {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use fermata::cli::SUCCESS;
 use fermata::compute_cli::ComputeArguments;
 use fermata::evaluate_cli::EvaluateArguments;
-use fermata::run::{JobRows, Taking};
+use fermata::run::{JobRows, Ran, Taking};
 use fermata_files::remove_earlier;
 use fermata_jobs::manifests::Manifests;
 use fermata_learn::manifest::Split;
@@ -24,13 +24,13 @@ use crate::graph_run::{FILE, GraphRun};
 /// The predictions that a temperature is fitted on.
 const FITTED_ON: &str = "calibrated_on.npz";
 
-/// Computes a model's predictions for a manifest's rows. A run that ended without them has reported the reason; its
-/// exit code is returned instead.
+/// Computes a model's predictions for a manifest's rows. Returns also the run, which keeps the folder locked; one that
+/// ended without predictions has reported the reason, and is returned alone.
 pub(super) fn ask(
     folder: &Path,
     arguments: &EvaluateArguments,
     classes: &[String],
-) -> anyhow::Result<Result<Answer, u8>> {
+) -> anyhow::Result<(Ran, Option<Answer>)> {
     let EvaluateArguments { compute, out, .. } = arguments;
     let path = arguments.manifest.as_deref();
     let path = path.context("--model needs a --manifest")?;
@@ -64,16 +64,17 @@ pub(super) fn ask(
         remove_earlier(&out.join(METRICS))?;
     }
     let run = GraphRun::new(&text, Taking::Afresh(out.clone()), false);
-    let code = run.of(Some(rows)).reading(manifests).run()?;
-    if code != SUCCESS {
-        return Ok(Err(code));
+    let ran = run.of(Some(rows)).reading(manifests).run()?;
+    if ran.code != SUCCESS {
+        return Ok((ran, None));
     }
     let read = |name: &str| Predictions::read(&out.join(name), classes);
-    Ok(Ok(Answer {
+    let answer = Answer {
         predictions: read(PREDICTIONS)?,
         validation: fitted_on.map(|_| read(FITTED_ON)).transpose()?,
         source: Some(source),
-    }))
+    };
+    Ok((ran, Some(answer)))
 }
 
 fn graph(
