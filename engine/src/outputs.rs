@@ -57,7 +57,7 @@ impl Outputs {
     /// Ends the stream of a packet early. Its source is asked to end, and packets that are still on the way to this
     /// node, or held for a batch whose call has not begun, are counted as finished and no longer handled. Calls that
     /// have begun, including those that are finished later, still count. The stream ends here as complete, with losses if
-    /// packets had been lost at this node or in front of it by then.
+    /// packets were lost at this node, or in front of it by then.
     pub fn end_stream(&mut self, envelope: &Envelope) {
         self.ended.push(envelope.stream.id);
     }
@@ -71,9 +71,9 @@ impl Outputs {
 
     /// Finishes this call later: its packets stay with the node until the ticket is settled, from any thread. The calls
     /// of a stream are published in the order in which they were made, regardless of the order in which they are
-    /// settled. Anything emitted so far is discarded; packets that have failed stay failed, and streams that were ended end
-    /// with the call. Only for actors that declare
-    /// [`Ports::finishes_later`](crate::Ports::finishes_later), once per call.
+    /// settled. Anything emitted so far is discarded; packets that have failed stay failed, and streams that were ended
+    /// end with the call. Only for actors that declare [`Ports::finishes_later`](crate::Ports::finishes_later), once per
+    /// call.
     ///
     /// The stream does not end before its calls have. Tickets that only the stream's own source would settle therefore
     /// keep it open for ever if that source is asked to end early while it waits for room behind these very calls; only

@@ -47,9 +47,19 @@ fn begin_at(
     units: u64,
     lease: Duration,
 ) -> Result<Arc<Coordinator>, WorkError> {
+    begin_by("a test", connection, id, units, lease)
+}
+
+fn begin_by(
+    by: &str,
+    connection: &Arc<NatsConnection>,
+    id: &str,
+    units: u64,
+    lease: Duration,
+) -> Result<Arc<Coordinator>, WorkError> {
     let record = JobRecord {
         id: id.to_owned(),
-        by: "a test".to_owned(),
+        by: by.to_owned(),
         lease_ms: lease.as_millis() as u64,
         units,
         tries: 3,
@@ -319,19 +329,20 @@ fn one_name_is_one_job_until_that_is_ended() {
     assert!(matches!(second, Err(WorkError::Taken { .. })), "{second:?}");
     // Resuming it takes the same id, once nobody else hands it out.
     let again = connect(&server);
-    let twice = begin_at(&again, "one", 1, PATIENCE).map(drop);
+    let resume = || begin_by("another", &again, "one", 1, PATIENCE);
+    let twice = resume().map(drop);
     assert!(
-        matches!(twice, Err(WorkError::HandedOut { .. })),
+        matches!(&twice, Err(WorkError::HandedOut { by, .. }) if by == "a test"),
         "{twice:?}"
     );
     first_dies.close(Duration::ZERO);
-    begin_at(&again, "one", 1, PATIENCE).unwrap();
+    resume().unwrap();
     let (_of_worker, worker) = worker(&server, "a");
     // It is not removed as long as its coordinator answers.
     let refused = end_job(&connection, &name()).unwrap_err();
     let said = refused.to_string();
     assert!(
-        said.contains("`test` is still handed out by a test"),
+        said.contains("`test` is still handed out by another:"),
         "{said}"
     );
     assert_eq!(takes(&worker), (0, 1));

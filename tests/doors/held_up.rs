@@ -8,7 +8,7 @@ use fermata_engine::statistics::{NodeNow, NodeState};
 use fermata_engine::testing::ListSource;
 use fermata_engine::{
     Actor, ActorError, Captured, End, Graph, Input, Next, Outputs, Pacing, Payload, Ports,
-    Registry, RunHandle, RunOptions, RunningGraph, Services, Setup, Source, Stream,
+    Registry, RunHandle, RunOptions, RunningGraph, Services, Setup, Source, Stream, Ticket,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -129,11 +129,37 @@ impl Actor for EndsSlowly {
     }
 }
 
+/// Keeps the tickets of its packets until it has more than it may have open.
+struct Keeps(Vec<Ticket>);
+
+impl Actor for Keeps {
+    const NAME: &'static str = "keeps";
+    type Settings = NoSettings;
+
+    fn ports(_: &NoSettings) -> Ports {
+        let ports = Ports::new().input::<Picture>("in");
+        ports.finishes_later(2).waits_for_packets()
+    }
+
+    fn create(_: NoSettings, _: &Setup) -> Result<Self, ActorError> {
+        Ok(Self(Vec::new()))
+    }
+
+    fn process(&mut self, _: Input, out: &mut Outputs) -> Result<(), ActorError> {
+        self.0.push(out.finish_later()?);
+        if self.0.len() > 2 {
+            self.0.drain(..).for_each(Ticket::done);
+        }
+        Ok(())
+    }
+}
+
 fn start(nodes: &str, moves: &Arc<Moves>) -> RunningGraph {
     let mut registry = Registry::builtin();
     registry.register_source::<Camera>();
     registry.register::<Slow>();
     registry.register::<EndsSlowly>();
+    registry.register::<Keeps>();
     ListSource::register(&mut registry, "album", (0..3).map(|_| Picture));
     let text = format!("fermata: 1\nnodes:\n{nodes}run: {{clock: live}}\n");
     let graph = Graph::parse("held_up.yaml", &text, &registry, &options()).expect("a graph");
@@ -178,6 +204,30 @@ fn a_camera_that_is_held_up_hands_over_the_picture_it_has_as_soon_as_there_is_ro
     assert_balanced(&report);
     assert_eq!(*moves.seen.lock().unwrap(), [0, 1, 2, 3]);
     assert_eq!(report.streams["camera"].missed, 0);
+}
+
+#[test]
+fn a_deadlock_behind_a_camera_that_blocks_is_named() {
+    let (moves, picture, _permit) = Moves::new();
+    let nodes = "  camera: {use: camera}
+  keeps: {use: keeps, in: camera, queue: {capacity: 1}}
+";
+    let running = start(nodes, &moves);
+    let handle = running.handle();
+    // Two are open, one is in the queue, one in the camera's hand, and it waits for the next.
+    for read in 1..=4 {
+        picture.send(()).unwrap();
+        wait_until("the picture to be read", || moves.asked() == read + 1);
+    }
+    wait_until("a fault", || !handle.report().faults.is_empty());
+    drop(picture);
+    let report = running.wait();
+    let fault = &report.faults[0].message;
+    assert!(
+        fault.contains("deadlock")
+            && fault.contains("`camera` waits for room in the queue of `keeps`"),
+        "{fault}"
+    );
 }
 
 #[test]

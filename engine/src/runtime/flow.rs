@@ -88,8 +88,9 @@ pub(crate) struct Flow {
     marked: u64,
     /// Number of packets held by a batch or an open call.
     pub(crate) held: usize,
-    /// How the stream stood when the actor ended it, if it did: packets that still come count as finished.
-    ended_early: Option<End>,
+    /// Whether packets had been lost on the way here when the actor ended the stream, if it did: those that still come
+    /// count as finished.
+    ended_early: Option<bool>,
     /// Whether the actor has been told that no more will come.
     pub(crate) is_told_of_its_ending: bool,
     /// Number of replicas that have been sent the stream's end and have not answered yet.
@@ -359,21 +360,27 @@ impl Flow {
     /// Returns how the stream ended at this node: the worst end of its inputs. Whether something was lost is decided by
     /// the first required input, since losses on another input show there as unmatched.
     pub(crate) fn end(&self, edges: &Edges) -> End {
-        if let Some(end) = self.ended_early {
-            return end;
-        }
         let ends = self.inputs.iter().map(|&id| edges.get(id).end());
+        let how = match self.ended_early {
+            Some(_) => How::Complete,
+            None => ends.fold(End::default(), End::and).how,
+        };
+        let came_with_losses = self.ended_early;
+        let came_with_losses = came_with_losses.unwrap_or_else(|| self.came_with_losses(edges));
         End {
-            how: ends.fold(End::default(), End::and).how,
-            lost: self.has_lost(edges),
+            how,
+            lost: came_with_losses || self.books.has_lost(self.first_required()),
         }
     }
 
-    /// Returns whether something has been lost so far here or, as far as is known, on the way here.
-    fn has_lost(&self, edges: &Edges) -> bool {
-        let port = bits_of(self.required).next().unwrap_or(0);
-        let came_with_losses = |id: &EdgeId| edges.get(*id).end().lost;
-        self.inputs.get(port).is_some_and(came_with_losses) || self.books.has_lost(port)
+    fn first_required(&self) -> usize {
+        bits_of(self.required).next().unwrap_or(0)
+    }
+
+    /// Returns whether packets have been lost on the way here, as far as is known.
+    fn came_with_losses(&self, edges: &Edges) -> bool {
+        let input = self.inputs.get(self.first_required());
+        input.is_some_and(|&id| edges.get(id).end().lost)
     }
 
     /// Ends the stream here as complete, as the actor asked: packets that are still on the way are not wanted. Returns
@@ -382,10 +389,7 @@ impl Flow {
         if self.is_finished() {
             return false;
         }
-        self.ended_early = Some(End {
-            how: How::Complete,
-            lost: self.has_lost(edges),
-        });
+        self.ended_early = Some(self.came_with_losses(edges));
         true
     }
 

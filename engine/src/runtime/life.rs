@@ -357,7 +357,8 @@ impl Node {
         let mut failure = None;
         match std::mem::replace(&mut self.role, Role::Finished) {
             Role::Actor(mut actor) => {
-                failure = guard(|| actor.finish(end)).err();
+                let finished = || guard(|| actor.finish(end));
+                failure = self.parts.watch.calling(cx.now_ns, finished).err();
                 discard(actor);
             }
             Role::Pool(mut pool) => {

@@ -217,6 +217,15 @@ pub(crate) async fn find(
     jetstream: &jetstream::Context,
     job: &JobName,
 ) -> Result<Option<JobRecord>, WorkError> {
+    let found = find_revision(jetstream, job).await?;
+    Ok(found.map(|(record, _)| record))
+}
+
+/// Returns also the revision of the record.
+async fn find_revision(
+    jetstream: &jetstream::Context,
+    job: &JobName,
+) -> Result<Option<(JobRecord, u64)>, WorkError> {
     let Some(entry) = entry(jetstream, job).await? else {
         return Ok(None);
     };
@@ -224,7 +233,7 @@ pub(crate) async fn find(
         job: job.to_string(),
         reason: error.to_string(),
     })?;
-    Ok(Some(record))
+    Ok(Some((record, entry.sequence)))
 }
 
 /// Returns which part of a job is no longer at the server, if one is missing.
@@ -316,34 +325,21 @@ pub(crate) async fn announce(
     let Err(error) = created else {
         return Ok(());
     };
-    match find(jetstream, job).await? {
-        Some(known) if known == *record => Ok(()),
-        Some(known) if known.id == record.id => replace(jetstream, job, &jobs, record).await,
-        Some(known) => Err(WorkError::Taken {
+    let failed = server("announcing the job");
+    match find_revision(jetstream, job).await? {
+        Some((known, _)) if known == *record => Ok(()),
+        // It is resumed, and handed out by somebody else than before.
+        Some((known, revision)) if known.id == record.id => {
+            let bytes = to_bytes(record).into();
+            let written = jobs.update(job.as_str(), bytes, revision).await;
+            written.map(drop).map_err(|error| failed(&error))
+        }
+        Some((known, _)) => Err(WorkError::Taken {
             job: job.to_string(),
             by: known.by,
         }),
-        None => Err(server("announcing the job")(&error)),
+        None => Err(failed(&error)),
     }
-}
-
-/// Replaces the record of a job that is resumed: somebody else hands it out now.
-async fn replace(
-    jetstream: &jetstream::Context,
-    job: &JobName,
-    jobs: &kv::Store,
-    record: &JobRecord,
-) -> Result<(), WorkError> {
-    let Some(entry) = entry(jetstream, job).await? else {
-        return Err(WorkError::NoJob {
-            job: job.to_string(),
-        });
-    };
-    let bytes = to_bytes(record).into();
-    let written = jobs.update(job.as_str(), bytes, entry.sequence).await;
-    written
-        .map(drop)
-        .map_err(|error| server("announcing the job")(&error))
 }
 
 /// Removes the job of this id. Another job that has taken its name stays.
